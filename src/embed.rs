@@ -1,6 +1,5 @@
-//! Atoll inside another program: load a pipeline, check its inputs, run it, follow its events.
-//! It must never know the command line, nor decide anything that the modules it joins can decide.
-//! Start with [`Atoll`].
+//! The library interface: load a pipeline, check its inputs, run it, follow its events. It must not depend on
+//! the command line, or decide anything that the modules it joins can decide. Start with [`Atoll`].
 #![expect(clippy::disallowed_methods, reason = "makes the directory of runs and names the machine")]
 
 use std::collections::VecDeque;
@@ -55,16 +54,16 @@ pub struct Ready {
     inputs: Value,
 }
 
-/// Everything that is wrong with a pipeline or with inputs. Its text is what `atoll check` prints.
+/// All errors in a pipeline or its inputs. Its text is what `atoll check` prints.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct Mistakes {
-    /// Errors, and warnings next to them, in the order of their places.
+    /// Errors and warnings, in the order of their positions.
     pub diagnostics: Vec<Diagnostic>,
     text: String,
 }
 
-/// Why a run could not begin or continue.
+/// The reason why a run could not start or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -83,9 +82,9 @@ pub enum Error {
     /// A directory or a recorded plan is unusable.
     #[error("{path}: {message}")]
     Unusable {
-        /// The directory, or the digest of the plan.
+        /// Directory, or digest of the plan.
         path: String,
-        /// What happened.
+        /// Message about the problem.
         message: String,
     },
     /// The asynchronous runtime was shut down during the run. [`Atoll::resume`] continues it.
@@ -124,14 +123,15 @@ impl Atoll {
         Self { house, sources: MemorySources::default(), asker: None, temporary: None }
     }
 
-    /// The same with the verb `verb`, in the place of another of that name.
+    /// The same with the verb `verb`, which replaces another one with that name.
     #[must_use]
     pub fn with_verb(mut self, verb: impl Verb) -> Self {
         self.house.catalog = self.house.catalog.verb(verb);
         self
     }
 
-    /// The same with `text` as the file at `path`: `pipelines/NAME.toml`, or a prompt or schema that a pipeline names.
+    /// The same with `text` as the file at `path`: `pipelines/NAME.toml`, or a prompt or schema that a
+    /// pipeline refers to.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
         self.sources = self.sources.with(path, text);
@@ -145,17 +145,17 @@ impl Atoll {
         self
     }
 
-    /// Everything else that a run uses: secrets, grants, limits, lanes, the project directory.
+    /// Everything else that a run uses: secrets, permissions, limits, lanes, the project directory.
     pub fn house_mut(&mut self) -> &mut House {
         &mut self.house
     }
 
-    /// The pipeline `name`, or all its mistakes.
+    /// The pipeline `name`, or all its errors.
     pub fn load(&self, name: &str) -> Result<Pipeline, Mistakes> {
         sound(load(name, &self.sources, &self.house.catalog, &[]))
     }
 
-    /// `inputs`, an object, checked against what `pipeline` declares, with its defaults; or everything that is wrong with them.
+    /// `inputs`, an object, checked against the declarations of `pipeline`, with its defaults; or all errors.
     pub fn check(&self, pipeline: &Pipeline, inputs: &Value) -> Result<Ready, Mistakes> {
         let mistakes = |found| Mistakes::new(found, &pipeline.texts);
         let Value::Object(table) = inputs else {
@@ -168,21 +168,21 @@ impl Atoll {
         Ok(Ready { plan: pipeline.plan.clone(), bundle: pipeline.bundle.clone(), inputs })
     }
 
-    /// Begins a run. Must be called in a Tokio runtime with several threads, which carries it out.
+    /// Starts a run. Must be called in a Tokio runtime with several threads, which executes it.
     pub fn run(&self, ready: &Ready) -> Result<Run, Error> {
         let bundle = serde_json::to_value(&ready.bundle).map_err(|e| Error::Unusable {
             path: ready.bundle.digest().to_string(),
             message: e.to_string(),
         })?;
-        // What the plan was made from, under the digest that the head of the run names.
+        // The bundle of the plan, under the digest in the head of the run.
         self.house.store.put(canonical(&bundle).as_bytes())?;
         let id = RunId::at(self.house.clock.now(), u128::from(random()) << 64 | u128::from(random()));
         let begin = Begin::Fresh { inputs: ready.inputs.clone(), seed: random() };
         Ok(self.start(Job { run: id, plan: ready.plan.clone(), begin }))
     }
 
-    /// Continues a run that was stopped, was interrupted or waits. It uses the files that it began with; [`Atoll::with_file`] does not
-    /// change them.
+    /// Continues a run that was stopped, was interrupted or waits. It uses the files that it started with;
+    /// [`Atoll::with_file`] does not change them.
     pub fn resume(&self, run: &RunId) -> Result<Run, Error> {
         let head = self.house.store.head(run)?.ok_or_else(|| StoreError::UnknownRun(run.to_string()))?;
         let bytes = self.house.store.get(&head.plan)?;
@@ -196,7 +196,7 @@ impl Atoll {
         let (sink, events) = mpsc::unbounded_channel();
         let (commands, received) = mpsc::channel(8);
         let wires = Wires {
-            // Events that are not followed are lost, the run continues.
+            // Events without a receiver are dropped; the run continues.
             events: Arc::new(move |events| drop(sink.send(events))),
             notes: true,
             commands: received,
@@ -214,7 +214,7 @@ impl Atoll {
 }
 
 impl Pipeline {
-    /// What is most likely not meant, but does not prevent a run.
+    /// Warnings: likely mistakes that do not prevent a run.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
     }
@@ -245,8 +245,8 @@ impl Run {
         &self.id
     }
 
-    /// The next event, or `None` when the run has ended or paused. Facts are on disk before they are seen here. Events
-    /// that are not read yet are kept in memory.
+    /// The next event, or `None` when the run has ended or paused. Facts are on disk before they are received
+    /// here. Unread events are kept in memory.
     pub async fn next(&mut self) -> Option<Event> {
         while self.received.is_empty() {
             self.received.extend(self.events.recv().await?);
@@ -254,13 +254,13 @@ impl Run {
         self.received.pop_front()
     }
 
-    /// Takes no new work and pauses when running steps have finished, or after the grace period.
+    /// Starts no new work, and pauses when running steps have finished, or after the grace period.
     pub async fn stop(&self) {
         // A run that has ended needs no command.
         let _ = self.commands.send(Command::Cancel).await;
     }
 
-    /// Waits for the end or the pause of the run. Events that are not read are dropped.
+    /// Waits for the end or the pause of the run. Unread events are dropped.
     pub async fn outcome(self) -> Result<Outcome, Error> {
         let Self { events, received, commands, task, .. } = self;
         drop((events, received));
@@ -284,7 +284,7 @@ fn sound(loaded: Loaded) -> Result<Pipeline, Mistakes> {
     }
 }
 
-/// What runs that are recorded in `store` are carried out with.
+/// What runs that are recorded in `store` need.
 fn house(store: Arc<dyn Store>, dir: &Path) -> House {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     House {

@@ -1,4 +1,4 @@
-//! Everything that a command works with.
+//! The context of a command.
 
 use std::ffi::OsString;
 
@@ -9,8 +9,8 @@ use crate::cli::terminal::Terminal;
 pub struct App {
     /// The project and its settings.
     pub settings: Settings,
-    /// Standard output, standard error, and the person in front of them.
+    /// Standard output, standard error, and the keyboard.
     pub terminal: Terminal,
-    /// The words of the command line, the name of the program first.
+    /// Arguments of the command line, the name of the program first.
     pub arguments: Vec<OsString>,
 }

@@ -1,4 +1,4 @@
-//! What the key of a cached step is made of: why an output on record was used or not.
+//! The parts of the key of a cached step: they show why a recorded output was reused or not.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::id::Address;
 use crate::report::Paint;
 use crate::report::units::harmless;
 
-/// The key of the last attempt that `records` tell of, part by part.
+/// The key of the last attempt in `records`, part by part.
 pub fn parts<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<String> {
     let mut found: Option<&CacheKey> = None;
     let mut used = false;
@@ -23,7 +23,7 @@ pub fn parts<'a>(records: impl IntoIterator<Item = &'a Record>) -> Option<String
     }
     let key = found?;
     let mut text = String::new();
-    let came = if used { "an output on record was used" } else { "no output on record was used" };
+    let came = if used { "a recorded output was reused" } else { "no recorded output was reused" };
     let _ = writeln!(text, "  key      {}: {came}", key.key.short());
     let _ = writeln!(text, "  verb     {}", key.verb);
     let _ = writeln!(text, "  input    {}", key.input.short());
@@ -63,7 +63,7 @@ pub fn explain(app: &App, run: &str, address: &str, paint: Paint) -> Result<Stri
         )),
         None => Err(CommandError::usage(format!("`{address}` has no cache key")).hint(
             "only steps with `cache = true` have one, in runs of this version; \
-             what `--replan` took over has none",
+             steps that `--replan` reused have none",
         )),
     }
 }

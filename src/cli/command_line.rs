@@ -77,6 +77,6 @@ mod tests {
     fn the_command_line_is_well_formed() {
         command().debug_assert();
         let help = command().render_help().to_string();
-        assert!(help.contains("Exit codes:") && help.contains("70  a fault of Atoll"), "{help}");
+        assert!(help.contains("Exit codes:") && help.contains("70  a bug in Atoll"), "{help}");
     }
 }

@@ -1,4 +1,4 @@
-//! Why a command ends before it has done its work.
+//! The reasons why a command ends early.
 
 use std::fmt::Display;
 use std::io;
@@ -9,18 +9,18 @@ use crate::engine::FORMAT;
 use crate::store::StoreError;
 use crate::verb::BlobError;
 
-/// What ends a command early: the exit code, and what to tell people where it has not been told yet.
+/// The early end of a command: the exit code, and a message unless it was already printed.
 #[derive(Debug)]
 pub struct CommandError {
-    /// With which code the process ends.
+    /// Exit code of the process.
     pub exit: ExitStatus,
-    /// What happened; `None` where it stands on the screen already.
+    /// Message; `None` if it was already printed.
     pub message: Option<String>,
-    /// What to do next.
+    /// Advice what to do next.
     pub hint: Option<String>,
 }
 
-/// What a command comes to.
+/// The result of a command.
 pub type CommandResult = Result<ExitStatus, CommandError>;
 
 impl CommandError {
@@ -29,22 +29,22 @@ impl CommandError {
         Self { exit: ExitStatus::USAGE, message: Some(message.to_string()), hint: None }
     }
 
-    /// What the user wrote in a file is wrong.
+    /// A file of the user is wrong.
     pub fn wrong(message: impl Display) -> Self {
         Self { exit: ExitStatus::WRONG, message: Some(message.to_string()), hint: None }
     }
 
-    /// The machine did not do what it was asked.
+    /// This machine failed (disk, network).
     pub fn failed(message: impl Display) -> Self {
         Self { exit: ExitStatus::FAILED, message: Some(message.to_string()), hint: None }
     }
 
-    /// Everything has been said.
+    /// Everything was already printed.
     pub fn told(exit: ExitStatus) -> Self {
         Self { exit, message: None, hint: None }
     }
 
-    /// Says what to do next.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
@@ -72,13 +72,13 @@ impl From<DriveError> for CommandError {
     fn from(error: DriveError) -> Self {
         match error {
             DriveError::Mismatch(_) => Self::wrong(&error)
-                .hint("the pipeline was changed in a way that this journal cannot follow: begin a new run"),
+                .hint("the pipeline was changed in a way that does not fit this journal: start a new run"),
             DriveError::Format { ref run, found } => Self::usage(&error).hint(if found < FORMAT {
                 format!(
-                    "it was begun by an older version: `atoll show {run}` shows it, `atoll resume {run} --replan` begins a new run that reuses its results"
+                    "it was started by an older version: show it with `atoll show {run}`, or reuse its results in a new run with `atoll resume {run} --replan`"
                 )
             } else {
-                "it was begun by a newer version: use that one".to_owned()
+                "it was started by a newer version: use that version".to_owned()
             }),
             DriveError::Store(error) => error.into(),
             DriveError::Blob(_) | DriveError::Journal { .. } => Self::failed(&error),

@@ -1,6 +1,6 @@
-//! `validate --evidence DIR`: what shows how steps failed, as files: screenshots, what came back, what was logged.
-//! Names come from scenarios, which are not trusted: they are spelled in letters, digits, `-`, `_` and `.`, and everything is
-//! written below the directory through handles.
+//! `validate --evidence DIR`: evidence of failed steps as files: screenshots, answers, logs. Names come from
+//! scenarios, which are not trusted: other characters than letters, digits, `-`, `_` and `.` are replaced,
+//! and everything is written below the directory through handles.
 
 use std::path::{Path, PathBuf};
 
@@ -9,30 +9,30 @@ use crate::rooted_fs::RootedFs;
 use crate::store::Store;
 use crate::value::{Digest, Value};
 
-/// Most bytes that are written.
+/// The maximum total size, in bytes.
 const MOST: u64 = 512 << 20;
 
-/// Longest part of a name that comes from a scenario, in characters.
+/// The maximum length of a part of a name that comes from a scenario, in characters.
 const LONGEST: usize = 60;
 
-/// Where evidence is written.
+/// The directory for evidence.
 pub struct EvidenceDir {
-    /// As the user wrote it.
+    /// Path as the user wrote it.
     pub shown: PathBuf,
-    /// The same as an absolute path.
+    /// Absolute path.
     pub path: PathBuf,
 }
 
 struct EvidenceWriter<'a> {
     store: &'a dyn Store,
-    /// Nothing is written without it.
+    /// `None` writes nothing.
     to: Option<(&'a EvidenceDir, RootedFs)>,
     written: u64,
     left_out: usize,
 }
 
-/// The outputs of a validation in which steps that failed, and setups that broke, have the paths of their files as `attachments`;
-/// and how many files were left out. Without `dir` nothing is written, and no step has any.
+/// The outputs of a validation in which failed steps and failed setups have the paths of their files as
+/// `attachments`; and the number of files that were not written. Without `dir`, no step has any.
 pub fn attach(
     mut outputs: Value,
     store: &dyn Store,
@@ -93,7 +93,7 @@ impl EvidenceWriter<'_> {
         Ok(())
     }
 
-    /// Writes a file; its path as the user would write it.
+    /// Writes a file, and returns its path as the user would write it.
     fn put(&mut self, name: &str, bytes: &[u8]) -> Result<Option<Value>, CommandError> {
         let Some((dir, root)) = &self.to else { return Ok(None) };
         if self.written.saturating_add(bytes.len() as u64) > MOST {
@@ -118,7 +118,7 @@ fn plain(text: &str) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
 }
 
-/// Pages that a program wrote get an ending with which a browser does not run them.
+/// HTML pages of a program get an extension with which a browser does not execute them.
 fn ending(media_type: &str) -> &'static str {
     match media_type.split(';').next().unwrap_or_default().trim() {
         "image/png" => "png",

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use crate::engine::{INTERRUPTED, Pause, Standing};
 use crate::view::Status;
 
-/// The code with which the process ends.
+/// The exit code of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus(u8);
 
 impl ExitStatus {
-    /// The run reached its goal, or the command did what it was asked.
+    /// The run reached its goal, or the command succeeded.
     pub const REACHED: Self = Self(0);
-    /// A step failed, or the machine did.
+    /// A step failed, or this machine did.
     pub const FAILED: Self = Self(1);
     /// The command line is wrong.
     pub const USAGE: Self = Self(2);
@@ -21,35 +21,35 @@ impl ExitStatus {
     pub const WRONG: Self = Self(3);
     /// The run ended without reaching its goal.
     pub const UNREACHED: Self = Self(4);
-    /// A cap on spending is reached.
+    /// A spending limit is reached.
     pub const BUDGET: Self = Self(5);
-    /// An information barrier stopped the run.
+    /// Reserved.
     pub const BARRIER: Self = Self(6);
-    /// The run waits for somebody: an answer, or credentials.
+    /// The run waits for an answer, credentials or a provider.
     pub const WAITING: Self = Self(7);
-    /// Somebody stopped the run.
+    /// The run was stopped by a user.
     pub const CANCELLED: Self = Self(8);
     /// Another process works on the run.
     pub const HELD: Self = Self(9);
     /// The target of a validation does not accept connections.
     pub const UNREACHABLE: Self = Self(10);
-    /// A fault of Atoll.
+    /// A bug in Atoll.
     pub const BUG: Self = Self(70);
 
     /// Every code with its meaning.
     pub const TABLE: [(Self, &'static str); 12] = [
         (Self::REACHED, "reached its goal"),
-        (Self::FAILED, "a step failed, or the machine did (disk, network)"),
+        (Self::FAILED, "a step or this machine (disk, network) failed"),
         (Self::USAGE, "the command line is wrong"),
-        (Self::WRONG, "the pipeline or an input is wrong; the diagnostics say where"),
+        (Self::WRONG, "the pipeline or an input is wrong; see the diagnostics"),
         (Self::UNREACHED, "ended without reaching the goal: stalled, exhausted, below threshold, unclear"),
-        (Self::BUDGET, "a budget is used up; resumable with a higher one"),
+        (Self::BUDGET, "a spending limit is reached; resumable with a higher one"),
         (Self::BARRIER, "reserved for information barriers"),
         (Self::WAITING, "waits for an answer, credentials, or a provider that is down; resumable"),
         (Self::CANCELLED, "stopped by Ctrl-C or a signal; resumable"),
-        (Self::HELD, "another process works on the run: nothing was done"),
+        (Self::HELD, "another process is executing the run: nothing was done"),
         (Self::UNREACHABLE, "the target of `atoll validate` does not accept connections"),
-        (Self::BUG, "a fault of Atoll: please report it"),
+        (Self::BUG, "a bug in Atoll: please report it"),
     ];
 
     /// The code as a number.
@@ -57,12 +57,12 @@ impl ExitStatus {
         i32::from(self.0)
     }
 
-    /// The code a pipeline asks for; one that no process can end with becomes 1.
+    /// The code that a pipeline asks for; an invalid one becomes 1.
     pub fn of_code(code: i32) -> Self {
         u8::try_from(code).map_or(Self::FAILED, Self)
     }
 
-    /// The code for a run that stands so.
+    /// The code for a run with this status.
     pub fn of_standing(standing: &Standing) -> Self {
         match standing {
             Standing::Going => Self::CANCELLED,
@@ -71,7 +71,7 @@ impl ExitStatus {
         }
     }
 
-    /// The code for a run whose facts say so much; one that was cut off counts as stopped.
+    /// The code for a run with these facts; an interrupted run counts as stopped.
     pub fn of_status(status: &Status) -> Self {
         match status {
             Status::Unborn | Status::Running | Status::Interrupted => Self::of_code(INTERRUPTED.code),

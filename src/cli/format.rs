@@ -1,5 +1,5 @@
-//! Output formats. A format is added here: its word on the command line, and how it writes a result.
-//! Commands hand over their result; they do not ask which formats there are.
+//! Output formats. A new format is added here: its name on the command line, and how it writes a result.
+//! Commands pass their result to it and are independent of the formats.
 
 use std::path::PathBuf;
 
@@ -27,12 +27,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether people read it. Other formats are for programs, which need every part of a result.
+    /// Whether it is for people. Other formats are for programs, which need every part of a result.
     pub fn is_text(self) -> bool {
         self == Self::Text
     }
 
-    /// Writes a result to standard output: `json` is its object, `text` what people read.
+    /// Writes a result to standard output: `json` is its object, `text` is for people.
     pub fn print(
         self,
         terminal: Terminal,
@@ -60,7 +60,7 @@ pub enum DiagnosticsFormat {
 }
 
 impl DiagnosticsFormat {
-    /// Writes what was found in `what` to standard output.
+    /// Writes the diagnostics about `what` to standard output.
     pub fn print(
         self,
         terminal: Terminal,
@@ -127,7 +127,7 @@ impl ReportFormat {
         if file.is_empty() { Err("the file is missing".to_owned()) } else { Ok((format, file.into())) }
     }
 
-    /// Whether people read it.
+    /// Whether it is for people.
     pub fn is_text(self) -> bool {
         self == Self::Text
     }
@@ -163,8 +163,8 @@ impl ReportFormat {
         }
     }
 
-    /// Writes mistakes in the inputs to standard output, if this format has a form for them. Returns the format in
-    /// which they are reported as well.
+    /// Writes errors in the inputs to standard output, if this format can. Returns the format in which they
+    /// are reported as well.
     pub fn print_mistakes(
         self,
         terminal: Terminal,

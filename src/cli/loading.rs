@@ -1,4 +1,4 @@
-//! From the name of a pipeline to its plan, with every complaint shown.
+//! Loads a pipeline by name, and prints all diagnostics.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use crate::diag::{Diagnostic, Severity, SourceMap};
 use crate::plan::{self, Bundle, Loaded, Plan};
 use crate::report::diagnostics;
 
-/// A pipeline without a mistake.
+/// A pipeline without errors.
 pub struct LoadedPipeline {
-    /// Its plan.
+    /// Plan of the pipeline.
     pub plan: Arc<Plan>,
-    /// What it was made from.
+    /// Bundle of its texts.
     pub bundle: Bundle,
-    /// The texts that diagnostics point into.
+    /// Texts that the spans of diagnostics refer to.
     pub sources: SourceMap,
-    /// Its warnings.
+    /// Warnings and notes.
     warnings: Vec<Diagnostic>,
 }
 
 impl LoadedPipeline {
-    /// Writes its warnings to standard error; notes are for `check`.
+    /// Writes its warnings to standard error; notes are printed only by `check`.
     pub fn warn(&self, app: &App) {
         if !app.terminal.quiet {
             let warnings = self.warnings.iter().filter(|found| found.severity == Severity::Warning);
@@ -34,12 +34,13 @@ impl LoadedPipeline {
     }
 }
 
-/// Loads the pipeline `name` with `sets` laid over it, without a word.
+/// Loads the pipeline `name` with the settings `sets`, without printing anything.
 pub fn load(app: &App, name: &str, sets: &[String]) -> Result<Loaded, CommandError> {
     Ok(plan::load(name, &TextLayers::new(&app.settings), &wiring::listing(&app.settings)?, sets))
 }
 
-/// Loads the pipeline `name`. With mistakes there is no pipeline: they go to standard error, or to standard output as JSON.
+/// Loads the pipeline `name`. If it has errors, they are printed to standard error, or to standard output as
+/// JSON.
 pub fn load_valid(
     app: &App,
     name: &str,
@@ -49,7 +50,7 @@ pub fn load_valid(
     require_plan(app, load(app, name, sets)?, format)
 }
 
-/// What `loaded` brought, or its mistakes shown.
+/// The result of `loaded`, after its errors are printed.
 pub fn require_plan(app: &App, loaded: Loaded, format: Format) -> Result<LoadedPipeline, CommandError> {
     let Loaded { plan, diagnostics, sources, bundle } = loaded;
     match plan {
@@ -58,7 +59,7 @@ pub fn require_plan(app: &App, loaded: Loaded, format: Format) -> Result<LoadedP
     }
 }
 
-/// Shows mistakes and ends the command.
+/// Prints errors and ends the command.
 pub fn report_errors(
     app: &App,
     found: &[Diagnostic],

@@ -1,6 +1,6 @@
-//! The command line: from arguments to a typed request, one file per command, and back to an exit code.
-//! It must never know how a pipeline is resolved or a run is executed; it joins the parts.
-//! Start with `commands/mod.rs`, the list of commands, then `wiring/mod.rs` for how the parts are joined.
+//! The command line: from arguments to a typed request, one file per command, and back to an exit code. It
+//! must not depend on how a pipeline is resolved or a run is executed; it joins the parts. Start with
+//! `commands/mod.rs`, the list of commands, then `wiring/mod.rs` for how the parts are joined.
 
 mod app;
 mod cache_key;
@@ -28,12 +28,12 @@ use exit::ExitStatus;
 use project::settings::Settings;
 use terminal::{Color, Terminal};
 
-/// Runs the command that the arguments of this process name.
+/// Runs the command in the arguments of this process.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let exit = catch_unwind(AssertUnwindSafe(|| run(arguments))).unwrap_or_else(|_| {
         Terminal::find(Color::Auto, false)
-            .say("this is a fault of atoll: please report it with the lines above");
+            .say("this is a bug in Atoll: please report it with the lines above");
         ExitStatus::BUG
     });
     exit.into()

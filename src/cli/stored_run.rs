@@ -1,4 +1,4 @@
-//! Runs that were begun before: found by the beginning of their id, read from the store.
+//! Earlier runs: found by the beginning of their id, read from the store.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::store::{Owner, RunSummary, Store};
 use crate::value::Value;
 use crate::view::{Board, enclosing, round_or_item};
 
-/// A run that was begun before.
+/// An earlier run.
 pub struct StoredRun {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Its head.
+    /// Head of the run.
     pub head: RunSummary,
 }
 
-/// The word for where a run stands: one that no process carries out any more does not run.
+/// The word for the status of a run: a run without a process is not running.
 pub fn status<'a>(store: &dyn Store, head: &'a RunSummary) -> &'a str {
     match head.status.as_str() {
         STATUS_RUNNING if head.finished_at.is_none() && matches!(store.owner(&head.run), Ok(None)) => {
@@ -34,16 +34,15 @@ pub fn status<'a>(store: &dyn Store, head: &'a RunSummary) -> &'a str {
 }
 
 impl StoredRun {
-    /// The run whose id begins with `name`, or the newest for `last`.
+    /// The run whose id starts with `name`, or the newest for `last`.
     pub fn find(app: &App, name: &str) -> Result<Self, CommandError> {
         let none = || CommandError::usage(format!("there are no runs in {}", app.settings.data.display()));
         Self::of(wiring::open_to_read(&app.settings)?.ok_or_else(none)?, name)
     }
 
-    /// The same, in a store that is open.
+    /// The same, in an open store.
     pub fn of(store: Arc<dyn Store>, name: &str) -> Result<Self, CommandError> {
-        let unknown =
-            || CommandError::usage(format!("there is no run {name}")).hint("`atoll runs` lists them");
+        let unknown = || CommandError::usage(format!("unknown run {name}")).hint("`atoll runs` lists them");
         let head = if name == "last" {
             store.heads(1, None)?.pop().ok_or_else(unknown)?
         } else {
@@ -57,14 +56,14 @@ impl StoredRun {
         &self.head.run
     }
 
-    /// What its plan was made from.
+    /// The bundle of its plan.
     pub fn bundle(&self) -> Result<Bundle, CommandError> {
         let bytes = self.store.get(&self.head.plan)?;
         serde_json::from_slice(&bytes)
             .map_err(|e| CommandError::failed(format!("the plan of run {} cannot be read: {e}", self.run())))
     }
 
-    /// Hands each line of its journal to `each`.
+    /// Passes each line of its journal to `each`.
     pub fn read(&self, mut each: impl FnMut(u64, Record)) -> Result<(), CommandError> {
         journal::read(self.store.as_ref(), self.run(), |seq, record| {
             each(seq, record);
@@ -73,7 +72,7 @@ impl StoredRun {
         Ok(())
     }
 
-    /// The picture of it.
+    /// The board of the run.
     pub fn board(&self) -> Result<Board, CommandError> {
         let mut board = Board::new();
         board.run = Some(self.run().clone());
@@ -85,17 +84,17 @@ impl StoredRun {
         Ok(board)
     }
 
-    /// Who carries it out at the moment.
+    /// The process that is executing it, if any.
     pub fn owner(&self) -> Result<Option<Owner>, CommandError> {
         Ok(self.store.owner(self.run())?)
     }
 
-    /// The word for where it stands.
+    /// The word for its status.
     pub fn status(&self) -> String {
         status(self.store.as_ref(), &self.head).to_owned()
     }
 
-    /// The inputs it began with.
+    /// The inputs that it was started with.
     pub fn inputs(&self) -> Result<Value, CommandError> {
         match self.first()?.map(|record| record.fact) {
             Some(Fact::RunStarted { inputs, .. }) => self.value(&inputs, &Address::root()),
@@ -123,7 +122,8 @@ impl StoredRun {
         Ok(first.transpose()?)
     }
 
-    /// The value of `payload`, which is part of a fact at `address`: the results of an `each` are those of the items that succeeded.
+    /// The value of `payload`, which is part of a fact at `address`: the results of an `each` are those of
+    /// its successful items.
     pub fn value(&self, payload: &Payload, address: &Address) -> Result<Value, CommandError> {
         match payload {
             Payload::Items(count) => self.items(address, *count),
@@ -131,10 +131,10 @@ impl StoredRun {
         }
     }
 
-    /// What the outputs of a run that has not come to its end are so far.
+    /// The outputs so far of a run that has not ended.
     pub fn outputs_so_far(&self, app: &App) -> Result<Value, CommandError> {
         let loaded = plan::load_bundle(&self.bundle()?, &wiring::listing(&app.settings)?);
-        let plan = loaded.plan.ok_or_else(|| CommandError::failed("its plan cannot be read any more"))?;
+        let plan = loaded.plan.ok_or_else(|| CommandError::failed("its plan cannot be read anymore"))?;
         let mut run = Run::new(self.run().clone(), plan, self.store.clone(), Settings::default());
         journal::read(self.store.as_ref(), self.run(), |_, record| Ok(run.apply(&record)?))?;
         Ok(run.outputs_so_far())

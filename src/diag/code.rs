@@ -4,7 +4,7 @@ use super::Severity;
 
 macro_rules! codes {
     ($($code:ident $name:ident $severity:ident $title:literal $($explanation:literal)?)+) => {
-        /// Every kind of complaint there is. Numbers are never used again for something else.
+        /// Every kind of diagnostic. Numbers are never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code {
             $(#[doc = $title] $name,)+
@@ -14,24 +14,24 @@ macro_rules! codes {
             /// All codes, by number.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The number, e.g. `E0203`.
+            /// Number, e.g. `E0203`.
             pub fn number(self) -> &'static str {
                 match self { $(Self::$name => stringify!($code),)+ }
             }
 
-            /// What it is about, in one line.
+            /// Title, in one line.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)+ }
             }
 
-            /// What it means, an example, and what to do: for `atoll explain`.
+            /// Meaning, example and fix, for `atoll explain`.
             pub fn explanation(self) -> &'static str {
                 match self {
                     $(Self::$name => section(stringify!($code), concat!("" $(, $explanation)?)),)+
                 }
             }
 
-            /// How bad it is.
+            /// Severity of the diagnostic.
             pub fn severity(self) -> Severity {
                 match self { $(Self::$name => Severity::$severity,)+ }
             }
@@ -375,7 +375,7 @@ impl Code {
     }
 }
 
-/// The section of `explanations.md` with that number, where nothing stands beside the code itself.
+/// The section of `explanations.md` with that number, if the code has no explanation here.
 fn section(number: &str, beside: &'static str) -> &'static str {
     if !beside.is_empty() {
         return beside;

@@ -1,6 +1,6 @@
-//! Complaints about what an author wrote: coded, with spans, many at once, as plain data.
-//! It must never know terminals or colours: `report/` renders.
-//! Start with [`Diagnostic`]; every code stands in `code.rs` with its explanation.
+//! Diagnostics about what an author wrote: with codes and spans, many at once, as plain data. It must not
+//! depend on terminals or colours: `report/` renders. Start with [`Diagnostic`]; every code is in `code.rs`
+//! with its explanation.
 
 mod code;
 mod nearest;
@@ -10,14 +10,14 @@ pub use code::Code;
 pub use nearest::{listed, nearest};
 pub use source::{Position, SourceId, SourceMap, SourceText, Span};
 
-/// How bad it is.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Cannot be run.
+    /// The file cannot be run.
     Error,
-    /// Can be run, but is most likely not meant.
+    /// The file can be run, but is probably wrong.
     Warning,
-    /// Is meant, but good to know; `check` says it, and a run does not.
+    /// The file is correct; `check` prints it as information, and a run does not.
     Note,
 }
 
@@ -32,51 +32,51 @@ impl Severity {
     }
 }
 
-/// A place and what is to be said about it.
+/// A span and a text about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// The place.
+    /// Position in a text.
     pub span: Span,
-    /// What is said about it; may be empty.
+    /// Text about it; may be empty.
     pub text: String,
 }
 
-/// One complaint.
+/// An error, a warning or a note.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Which kind.
+    /// Kind of diagnostic.
     pub code: Code,
-    /// How bad.
+    /// Severity of the diagnostic.
     pub severity: Severity,
-    /// What is wrong: lower case, no full stop.
+    /// Message: lower case, no full stop.
     pub message: String,
-    /// The offending text first, then other places that explain it.
+    /// Spans: the wrong text first, then others that explain it.
     pub labels: Vec<Label>,
-    /// What to do.
+    /// Advice what to do.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// A complaint of kind `code`, with the severity that the code has.
+    /// A diagnostic of kind `code`, with the severity of the code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, severity: code.severity(), message: message.into(), labels: Vec::new(), help: None }
     }
 
-    /// Points at `span`. The first call sets the primary place.
+    /// Adds `span`. The first call sets the primary span.
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
         self.labels.push(Label { span, text: text.into() });
         self
     }
 
-    /// Says what to do.
+    /// Sets the help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Says `did you mean …` where one of `known` is near `word`, else lists them where they are few.
+    /// Suggests the nearest of `known`, or lists them if there are only a few.
     #[must_use]
     pub fn suggest<'a>(mut self, word: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         const FEW: usize = 24;
@@ -90,7 +90,7 @@ impl Diagnostic {
         self
     }
 
-    /// The primary place.
+    /// The primary span.
     pub fn span(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)
     }

@@ -1,18 +1,18 @@
-/// How many candidates are looked at, and how many of those that are about as long as the word.
+/// The maximum number of candidates that are examined, and of those with a similar length.
 const SCANNED: usize = 20_000;
 const SIMILAR: usize = 1_000;
 
-/// How many candidates are compared with the word letter by letter.
+/// The maximum number of candidates that are compared letter by letter.
 const COMPARED: usize = 64;
 
-/// How many words a message lists.
+/// The maximum number of words in a message.
 const LISTED: usize = 24;
 
-/// Longer words are not compared: the work grows with the square of their length.
+/// The length limit of compared words: the work grows with the square of the length.
 const LONGEST: usize = 200;
 
-/// The one of `known` that `word` was most likely meant to be, if any is near enough. The work is bounded however many
-/// there are.
+/// The word of `known` that `word` was probably meant to be, if one is near enough. The work is bounded for
+/// any number of words.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = plain(word);
     if word.len() > LONGEST {
@@ -37,7 +37,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, _, candidate)| candidate)
 }
 
-/// `words` one after the other; of very many the first ones, and how many there are beyond.
+/// `words`, separated by commas; of many only the first, and the number of the others.
 pub fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let mut words = words.into_iter();
     let first = words.by_ref().take(LISTED).collect::<Vec<_>>().join(", ");
@@ -51,12 +51,12 @@ fn plain(text: &str) -> String {
     text.to_lowercase().replace('-', "_")
 }
 
-/// How far `candidate` may be from `word`.
+/// The maximum distance of `candidate` from `word`.
 fn most(candidate: &str, word: &str) -> usize {
     (candidate.len().max(word.len()) / 3).max(1)
 }
 
-/// The letters of a word, in 32 classes: enough to see at once that another word is far away.
+/// The letters of a word, in 32 classes: enough to exclude most distant words at once.
 struct LetterCounts {
     length: usize,
     is_ascii: bool,
@@ -73,12 +73,12 @@ impl LetterCounts {
         Self { length: word.len(), is_ascii: word.is_ascii(), counts }
     }
 
-    /// How far `other` is at least, by its length alone. A letter has up to four bytes.
+    /// A lower bound of the distance of `other`, from its length. A letter has up to four bytes.
     fn least_by_length(&self, other: &str) -> usize {
         self.length.abs_diff(other.len()) / if self.is_ascii { 1 } else { 4 }
     }
 
-    /// How far `other` is at least, by its letters. Nothing is known of what is not ASCII.
+    /// A lower bound of the distance of `other`, from its letters. Other characters than ASCII are ignored.
     fn least(&self, other: &str) -> usize {
         if !self.is_ascii || !other.is_ascii() {
             return 0;

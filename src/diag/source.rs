@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// Names a text in [`SourceMap`].
+/// Identifies a text in [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(u32);
 
@@ -10,66 +10,66 @@ pub struct SourceId(u32);
 pub struct Span {
     /// The text.
     pub source: SourceId,
-    /// First byte.
+    /// Index of the first byte.
     pub start: usize,
-    /// One past the last byte.
+    /// Index after the last byte.
     pub end: usize,
 }
 
 impl Span {
-    /// The bytes.
+    /// The byte range.
     pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
 
-    /// A part of this span, `range` counted from its start.
+    /// A part of this span; `range` is relative to its start.
     #[must_use]
     pub fn part(self, range: Range<usize>) -> Self {
         Self { start: self.start + range.start, end: self.start + range.end, ..self }
     }
 }
 
-/// A text that somebody wrote.
+/// A text with its name.
 #[derive(Clone, Debug)]
 pub struct SourceText {
-    /// Its path as people know it.
+    /// Path for display.
     pub name: String,
-    /// The text.
+    /// Content.
     pub text: Arc<str>,
-    /// Where its lines begin, once that has been asked for.
+    /// Start offsets of its lines, computed on first use.
     lines: OnceLock<Vec<usize>>,
-    /// What of it is never shown, in order.
+    /// Byte ranges that are never shown, in order.
     hidden: Vec<Range<usize>>,
 }
 
 impl SourceText {
-    /// Where the lines of the text begin.
+    /// The start offsets of the lines.
     fn lines(&self) -> &[usize] {
         self.lines.get_or_init(|| {
             std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
         })
     }
 
-    /// The number of the line with byte `offset`, from 0.
+    /// The index of the line that contains byte `offset`, from 0.
     fn line_of(&self, offset: usize) -> usize {
         self.lines().partition_point(|start| *start <= offset) - 1
     }
 
-    /// The bytes of the line with byte `offset`, without its line break.
+    /// The byte range of the line that contains byte `offset`, without its line break.
     pub fn line(&self, offset: usize) -> Range<usize> {
         let line = self.line_of(offset.min(self.text.len()));
         let end = self.lines().get(line + 1).map_or(self.text.len(), |next| next - 1);
         self.lines()[line]..end
     }
 
-    /// What of the bytes `range` is never shown.
+    /// The hidden ranges within the bytes `range`.
     pub fn hidden_in(&self, range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let first = self.hidden.partition_point(|hidden| hidden.end <= range.start);
         let end = range.end;
         self.hidden[first..].iter().take_while(move |hidden| hidden.start < end).cloned()
     }
 
-    /// Byte `offset`, or the nearest one before it at which a character begins; past the end means the end.
+    /// `offset`, or the nearest character boundary before it; at most the length of the text.
     pub fn boundary(&self, offset: usize) -> usize {
         let offset = offset.min(self.text.len());
         (0..=offset).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0)
@@ -85,12 +85,12 @@ pub struct Position {
     pub column: usize,
 }
 
-/// All texts that spans point into.
+/// All texts that spans refer to.
 #[derive(Clone, Debug, Default)]
 pub struct SourceMap(Vec<SourceText>);
 
 impl SourceMap {
-    /// No texts.
+    /// An empty map.
     pub fn new() -> Self {
         Self::default()
     }
@@ -111,7 +111,7 @@ impl SourceMap {
         &self.0[id.0 as usize]
     }
 
-    /// Notes bytes of the text named by `id` that are never shown: credentials. They are on character boundaries.
+    /// Hides bytes of the text `id`, such as credentials. The range is on character boundaries.
     pub fn hide(&mut self, id: SourceId, ranges: impl IntoIterator<Item = Range<usize>>) {
         let hidden = &mut self.0[id.0 as usize].hidden;
         hidden.extend(ranges.into_iter().filter(|range| !range.is_empty()));
@@ -136,7 +136,7 @@ impl SourceMap {
         Span { source: id, start: range.start, end: range.end }
     }
 
-    /// Where byte `offset` of `id` stands; past the end means the end.
+    /// The position of byte `offset` of `id`; at most its end.
     pub fn position(&self, id: SourceId, offset: usize) -> Position {
         let source = self.get(id);
         let offset = source.boundary(offset);

@@ -1,4 +1,4 @@
-//! Questions that are put to a person here.
+//! Questions to a person at this process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::value::Digest;
 
 pub(super) struct Asks {
     asker: Option<Arc<dyn Asker>>,
-    /// Answers on record in the run that this one takes over, by the digest of the question.
+    /// Recorded answers in the run whose results are reused, by the digest of the question.
     known: HashMap<Digest, Answered>,
     /// See [`Taken::moved`].
     moved: HashMap<Digest, Digest>,
@@ -36,7 +36,7 @@ impl Asks {
         !self.open.is_empty()
     }
 
-    /// Puts a question; `true` if what comes of it is known already.
+    /// Asks a question; `true` if the answer is already known.
     pub(super) fn put(&mut self, address: Address, question: &Question) -> bool {
         let outbox = self.outbox.clone();
         let known = question.digest.and_then(|digest| self.known.remove(&digest)).or_else(|| {
@@ -54,7 +54,7 @@ impl Asks {
                         Some(answer) => answered(address, answer),
                         None => Report::Unasked { address },
                     };
-                    // If the loop has ended, the question is put again when the run is resumed.
+                    // If the loop has ended, the question is asked again when the run is resumed.
                     outbox.send(Message::Answer(report)).ok();
                 });
                 self.open.insert(at, asking.abort_handle());
@@ -66,14 +66,14 @@ impl Asks {
         true
     }
 
-    /// Takes note of what came of a question.
+    /// Records the result of a question.
     pub(super) fn ended(&mut self, report: &Report) {
         if let Report::Answered { address, .. } | Report::Unasked { address } = report {
             self.open.remove(address);
         }
     }
 
-    /// Stops asking what has its answer, or is not to be asked any more.
+    /// Stops asking questions that are answered or obsolete.
     pub(super) fn withdraw(&mut self, records: &[Record]) {
         if self.open.is_empty() {
             return;

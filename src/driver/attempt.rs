@@ -1,4 +1,4 @@
-//! One attempt: its context, its time limit, and what becomes of a panic in it.
+//! One attempt: its context, its time limit, and the handling of panics.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -27,21 +27,21 @@ use crate::verb::{
     AllowedSecrets, Class, Context, CursorSink, Failure, Lease, Note, Output, Progress, Secrets, Workspace,
 };
 
-/// How long an attempt that was told to stop may take to clean up behind itself.
+/// The time that a cancelled attempt has to clean up.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What attempts of one run share.
+/// What the attempts of one run share.
 pub(super) struct Surroundings {
     pub(super) house: House,
     pub(super) run: RunId,
     pub(super) cancel: CancellationToken,
-    /// The same for steps that run because of a pause: what ended the others does not end them.
+    /// The same for steps that run because of a pause: they are not cancelled with the others.
     pub(super) kill: CancellationToken,
     pub(super) stopping: CancellationToken,
     pub(super) events: Hearing,
     pub(super) notes: bool,
     pub(super) outbox: Outbox,
-    /// Room for pure loops that take long: they are work for processors.
+    /// Limits the number of long pure loops in parallel: they need processor time.
     pub(super) computing: Arc<Semaphore>,
 }
 
@@ -49,7 +49,7 @@ impl Surroundings {
     pub(super) fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
         let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
         let at_pause = attempt.pause > 0;
-        // What is sent at a pause is not what is sent at the end.
+        // Requests at a pause need other idempotency keys than those at the end.
         let of_pause = if at_pause { format!("@{}", attempt.pause) } else { String::new() };
         let place = Digest::of(format!("{run}/{address}{of_pause}")).to_string();
         Context {
@@ -77,7 +77,8 @@ impl Surroundings {
         }
     }
 
-    /// The directory of the run, made when the first attempt names it. If that fails, the attempt does, for it finds no
+    /// The directory of the run, created when the first attempt refers to it. If that fails, so does the
+    /// attempt, because the directory is missing.
     /// directory there.
     fn kept(&self, with: &Value) -> PathBuf {
         let dir = self.house.files.join(self.run.as_str());
@@ -87,12 +88,12 @@ impl Surroundings {
         dir
     }
 
-    /// Outputs on record for later runs.
+    /// Recorded outputs for later runs.
     pub(super) fn shelf(&self) -> Shelf {
         Shelf { store: self.house.store.clone(), seal: self.house.seal }
     }
 
-    /// The key under which the output of an attempt is on record, whose content key is `key`.
+    /// The key under which the output of an attempt with the content key `key` is recorded.
     pub(super) fn shelf_key(&self, attempt: &Attempt, key: Digest) -> Digest {
         let verb = self.house.catalog.find_verb(&attempt.name);
         let depends_on = verb.and_then(|verb| verb.depends_on(&attempt.with));
@@ -167,7 +168,7 @@ impl Surroundings {
                 }
                 Err(failure) => Err(failure.redacted(&*secrets)),
             };
-            // Where the loop has ended, nobody needs the report.
+            // If the loop has ended, the report is not needed.
             outbox.send(Message::Report(ran(&attempt, result, false))).ok();
         });
     }
@@ -187,7 +188,7 @@ impl Surroundings {
         });
     }
 
-    /// The same of something else that a step says, which takes long.
+    /// Evaluates another expression of a step that takes long.
     pub(super) fn evaluate(&self, timeout: Option<Duration>, work: Evaluation) {
         let purpose = work.purpose();
         let (evaluating, outbox) =
@@ -204,7 +205,7 @@ impl Surroundings {
         });
     }
 
-    /// What `evaluate` comes to on a thread of its own, within its time limit and until the run is stopped.
+    /// The result of `evaluate` on a thread of its own, within its time limit and unless the run is stopped.
     fn apart<T: Send + 'static>(
         &self,
         timeout: Option<Duration>,
@@ -269,7 +270,7 @@ impl Surroundings {
         });
     }
 
-    /// Reads what the inputs of a called pipeline name; the report comes through the inbox.
+    /// Reads the files that inputs of a called pipeline refer to; the report comes through the inbox.
     pub(super) fn read(&self, address: Address, pipeline: String, paths: Vec<(String, Input, String)>) {
         let (door, outbox) = (self.house.inputs.clone(), self.outbox.clone());
         tokio::task::spawn_blocking(move || {
@@ -291,7 +292,7 @@ impl Surroundings {
     }
 }
 
-/// A resource that tells nothing secret, neither while it is held nor when it is let go.
+/// A resource whose `held` and final state have secrets masked.
 struct Redacted {
     lease: Box<dyn Lease>,
     secrets: Arc<dyn Secrets>,
@@ -319,10 +320,10 @@ pub(super) fn ran(attempt: &Attempt, result: Result<Output<Value>, Failure>, cac
 }
 
 pub(super) fn unknown(name: &str) -> Failure {
-    Failure::new(Class::Bug, format!("nothing is named `{name}` here"))
+    Failure::new(Class::Bug, format!("`{name}` does not exist"))
 }
 
-/// What ends an attempt from outside.
+/// The external reasons to end an attempt.
 pub(super) struct Stop {
     limit: Option<Duration>,
     clock: Arc<dyn Clock>,
@@ -335,7 +336,7 @@ impl Stop {
     }
 }
 
-/// Waits for `work`, no longer than its limit; work that is told to stop has [`GRACE`] to clean up.
+/// Waits for `work` up to its limit; cancelled work has [`GRACE`] to clean up.
 pub(super) async fn within<T>(
     stop: &Stop,
     granted: &Granted,
@@ -372,7 +373,7 @@ pub(super) async fn within<T>(
                 let Failure { detail, spent, unsettled, .. } = failure;
                 Err(Failure { detail, spent, unsettled, ..stopped })
             }
-            // It was done before it heard of the stop: the result counts.
+            // It was finished before it noticed the cancellation: the result counts.
             Ok(value) => Ok(value),
         },
         () = stop.clock.sleep(GRACE) => Err(stopped.spent(lost(granted)).unsettled(lost(granted))),
@@ -385,14 +386,14 @@ fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &Granted) -> Resu
     done.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).spent(lost(granted)).unsettled(lost(granted))))
 }
 
-/// What an attempt has set aside so far.
+/// The reservations of an attempt so far.
 pub(super) type Granted = Arc<Mutex<Meter>>;
 
 pub(super) fn granted(attempt: &Attempt) -> Granted {
     Arc::new(Mutex::new(attempt.reserved.clone()))
 }
 
-/// What is booked for an attempt that does not say any more what it cost: all that it had set aside.
+/// The cost of an attempt that does not report it: all of its reservations.
 fn lost(granted: &Granted) -> Meter {
     let granted = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let calls = granted.get(Unit::Calls).max(1.0);
@@ -402,11 +403,10 @@ fn lost(granted: &Granted) -> Meter {
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Failure {
     let message = panic.downcast_ref::<String>().map(String::as_str);
     let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    Failure::new(Class::Bug, format!("panicked: {message}"))
-        .hint("this is a fault of Atoll, please report it")
+    Failure::new(Class::Bug, format!("panicked: {message}")).hint("this is a bug in Atoll, please report it")
 }
 
-/// Whether a text in `value` has `part` in it.
+/// Whether a text in `value` contains `part`.
 fn mentions(value: &Value, part: &str) -> bool {
     match value {
         Value::String(text) => text.contains(part),

@@ -1,5 +1,5 @@
-//! Attempts at cached steps: what their key is made of. Where files belong to a step, the content of what it reads is part
-//! of the key, and what it produced is restored with its output.
+//! Attempts of cached steps, and their keys. If a step declares files, the content of the files that it reads
+//! is part of the key, and the files that it produced are restored with its output.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::tree::{Products, digests_of_chosen};
 use crate::value::{Digest, DigestPart, Value, digest_of_fields};
 use crate::verb::{Class, Failure, Output};
 
-/// Where the files of one attempt lie, and where outputs are recorded.
+/// The locations of the files of one attempt, and of recorded outputs.
 #[derive(Clone)]
 struct Place {
     shelf: Shelf,
@@ -23,7 +23,7 @@ struct Place {
     files: Arc<CachedFiles>,
 }
 
-/// The key of an attempt that no files belong to, and its parts.
+/// The key of an attempt without declared files, and its parts.
 fn key_of(attempt: &Attempt, key: Digest) -> CacheKey {
     CacheKey {
         key,
@@ -36,12 +36,12 @@ fn key_of(attempt: &Attempt, key: Digest) -> CacheKey {
 }
 
 impl Surroundings {
-    /// Puts on record what the key of an attempt at a cached step is made of, where no files belong to it.
+    /// Records the parts of the key of a cached attempt without declared files.
     pub(super) fn tell_key(&self, attempt: &Attempt) {
         if let (Some(key), true) = (attempt.key, attempt.cache) {
             let (address, key) = (attempt.address.clone(), key_of(attempt, key));
             let report = Report::Keyed { address, attempt: attempt.number, key };
-            // If the loop has ended, it is not needed.
+            // If the loop has ended, this is not needed.
             self.outbox.send(Message::Meanwhile(report)).ok();
         }
     }
@@ -111,7 +111,8 @@ impl Surroundings {
 }
 
 impl Place {
-    /// `plain` with the content of the files that the step reads, why there may be more of them, and a stamp that differs once one
+    /// `plain` extended with the content of the files that the step reads, the reason why that may be
+    /// incomplete, and a stamp that changes when one of the files is written.
     /// of them has been written.
     fn key(&self, plain: CacheKey) -> Result<(CacheKey, Option<String>, Digest), Failure> {
         let CachedFiles { inputs, produces } = &*self.files;
@@ -125,18 +126,18 @@ impl Place {
         Ok((key, digests.hidden, digests.stamp))
     }
 
-    /// The output on record, once the files that belong to it are back.
+    /// The recorded output, after its files are restored.
     fn recorded(&self, key: &Digest) -> Result<Found, Failure> {
         let found = self.shelf.find(key).map_err(|e| Failure::transient(e.to_string()))?;
         let Found::Output(mut found) = found else { return Ok(found) };
         let produced = serde_json::from_value::<Products>(found["produced"].take());
         let Ok(produced) = produced else { return Ok(Found::Nothing) };
-        // What cannot be restored is made again.
+        // If restoring fails, the step is run again.
         let is_back = produced.restore(&*self.shelf.store, &self.project).is_ok();
         Ok(if is_back { Found::Output(found["output"].take()) } else { Found::Nothing })
     }
 
-    /// Records an output with what was produced, if all of that can be recorded; otherwise says why not.
+    /// Records an output with its files, if all of them can be recorded; otherwise returns the reason.
     fn record(&self, key: &Digest, output: &Value) -> Option<String> {
         let produced = match Products::keep(&*self.shelf.store, &self.project, &self.files.produces) {
             Ok(produced) => produced,
@@ -159,10 +160,10 @@ fn in_words(key: &CacheKey) -> String {
     parts.join(", ")
 }
 
-/// Does what waits for the disk on a thread of its own.
+/// Runs blocking file access on a thread of its own.
 async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(Failure::new(Class::Bug, format!("reading files broke down: {e}"))))
+    done.unwrap_or_else(|e| Err(Failure::new(Class::Bug, format!("internal error while reading files: {e}"))))
 }

@@ -4,34 +4,34 @@ use crate::engine::Record;
 use crate::id::{Address, RunId};
 use crate::verb::Note;
 
-/// What a run tells everybody who listens: facts once they are on disk, and what steps say while they work.
+/// What a run reports to its listeners: facts once they are on disk, and progress messages of steps.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A fact, with its place in the journal.
+    /// A fact, with its number in the journal.
     Fact {
-        /// The run.
+        /// Id of the run.
         run: RunId,
-        /// Its number in the journal, from 1.
+        /// Number in the journal, from 1.
         seq: u64,
-        /// The record.
+        /// Record of the fact.
         record: Arc<Record>,
     },
-    /// A fact that was on record before the run was resumed: it comes before all others, in order, and is no news.
+    /// A fact that was recorded before the run was resumed. These come before all others, in order.
     Past {
-        /// The run.
+        /// Id of the run.
         run: RunId,
-        /// The record.
+        /// Record of the fact.
         record: Arc<Record>,
     },
-    /// A step says something; not kept.
+    /// A progress message of a step; not stored.
     Note {
-        /// The run.
+        /// Id of the run.
         run: RunId,
-        /// The step instance.
+        /// Address of the step instance.
         address: Address,
-        /// Which attempt.
+        /// Number of the attempt.
         attempt: u32,
-        /// What it says.
+        /// Message of the step.
         note: Note,
     },
 }

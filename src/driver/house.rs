@@ -18,168 +18,168 @@ use crate::store::{Owner, Store, StoreError};
 use crate::value::{Digest, Seal, Value};
 use crate::verb::{BlobError, Catalog, Grants, Secrets};
 
-/// What runs are carried out with.
+/// Everything that runs need.
 #[derive(Clone)]
 pub struct House {
     /// Verbs and resources.
     pub catalog: Catalog,
-    /// Where journals and content lie.
+    /// Storage of journals and content.
     pub store: Arc<dyn Store>,
-    /// The time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Who carries runs out here.
+    /// The process that works on the runs.
     pub owner: Owner,
-    /// The user's key, without which no output on record is used.
+    /// Key of the user, without which no recorded output is reused.
     pub seal: Seal,
     /// Secrets by name.
     pub secrets: Arc<dyn Secrets>,
-    /// What the user allows steps.
+    /// Permissions that the user gave.
     pub grants: Arc<Grants>,
-    /// The files and directories that inputs of called pipelines name.
+    /// Reads the files and directories that inputs of called pipelines refer to.
     pub inputs: Arc<dyn InputDoor + Send + Sync>,
-    /// Where relative paths of authors and users start from.
+    /// Directory that relative paths of authors and users start from.
     pub project: PathBuf,
-    /// Where attempts may keep temporary files.
+    /// Directory for temporary files of attempts.
     pub scratch: PathBuf,
-    /// Where each run has a directory for files that are kept with it.
+    /// Directory with a subdirectory for each run, for files that are kept with it.
     pub files: PathBuf,
-    /// How many attempts may be under way at once, by lane.
+    /// Maximum number of parallel attempts, by lane.
     pub lanes: IndexMap<String, usize>,
-    /// Caps on spending that take the place of the pipeline's own, by unit.
+    /// Spending limits that override those of the pipeline, by unit.
     pub caps: IndexMap<Unit, f64>,
-    /// How long what is under way may go on when the run is to stop.
+    /// Time that running steps may take to finish when the run is stopped.
     pub grace: Duration,
 }
 
 impl House {
-    /// The grace that is given where nobody says otherwise.
+    /// The default grace period.
     pub const GRACE: Duration = Duration::from_secs(30);
 }
 
-/// A run to be carried out.
+/// A run to be executed.
 pub struct Job {
-    /// Its id.
+    /// Id of the run.
     pub run: RunId,
-    /// Its plan.
+    /// Plan of the run.
     pub plan: Arc<Plan>,
-    /// How it begins.
+    /// Start of the run.
     pub begin: Begin,
 }
 
-/// How a run begins: both are a resume, one of an empty journal.
+/// The start of a run: a new run is a resume from an empty journal.
 pub enum Begin {
-    /// From nothing.
+    /// A new run.
     Fresh {
-        /// The checked inputs.
+        /// Checked inputs.
         inputs: Value,
-        /// What seeded choices are drawn from.
+        /// Seed of random choices.
         seed: u64,
     },
-    /// From nothing, but what is on record for interchangeable attempts is taken over instead of done again.
+    /// A new run that reuses recorded results of interchangeable attempts.
     Over {
-        /// The checked inputs.
+        /// Checked inputs.
         inputs: Value,
-        /// What seeded choices are drawn from.
+        /// Seed of random choices.
         seed: u64,
-        /// The outcomes on record.
+        /// Recorded results.
         taken: Taken,
     },
-    /// From its journal.
+    /// A run that continues from its journal.
     Resume,
 }
 
-/// What another run has on record.
+/// The recorded results of another run.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
-    /// Outputs, by content key, in the order in which they were made.
+    /// Outputs by content key, in the order in which they were made.
     pub outputs: HashMap<Digest, VecDeque<Payload>>,
     /// Answers, by the digest of the question.
     pub answers: HashMap<Digest, Answered>,
-    /// For steps whose questions differ from item to item: by the digest of a question without the number of its item, that of the
-    /// question as it was put. The list of items may have another order now.
+    /// For steps whose questions differ by item: the digest of the original question, by the digest of the
+    /// question without its item number. The order of the items may have changed.
     pub moved: HashMap<Digest, Digest>,
 }
 
-/// The only way back in.
+/// Commands to a run.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Take no new work, let what is under way end, keep the run resumable.
+    /// Start no new work, wait for running steps, keep the run resumable.
     Cancel,
-    /// The same, but stop what is under way as well.
+    /// The same, but cancel running steps as well.
     Kill,
-    /// The answer to a question.
+    /// An answer to a question.
     Answer {
-        /// The step that asked.
+        /// Address of the step that asked.
         address: Address,
-        /// The answer.
+        /// Answer to the question.
         answer: Value,
-        /// By whom.
+        /// Person who answered.
         by: String,
-        /// A remark of who answered.
+        /// Remark with the answer.
         note: Option<String>,
     },
-    /// Caps on spending, in place of the earlier ones.
+    /// New spending limits.
     Limit {
-        /// The caps, by unit.
+        /// Limits by unit.
         caps: IndexMap<Unit, f64>,
-        /// By whom.
+        /// Person who set them.
         by: String,
     },
 }
 
-/// A future answer; `None` where nobody gave one.
+/// A future answer; `None` if there was none.
 pub type Answering = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
 
-/// An answer, and who gave it.
+/// An answer, and the person who gave it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
-    /// What was answered.
+    /// Answer to the question.
     pub answer: Value,
-    /// By whom, as the journal keeps it.
+    /// Person, as recorded in the journal.
     pub by: String,
-    /// A remark.
+    /// Remark with the answer.
     pub note: Option<String>,
 }
 
-/// Somebody who can be asked.
+/// A way to ask a person.
 pub trait Asker: Send + Sync + 'static {
-    /// Puts the question that the step at `address` asks.
+    /// Asks the question of the step at `address`.
     fn ask(&self, address: &Address, question: &Question) -> Answering;
 }
 
-/// Somebody who hears events.
+/// A listener for events.
 pub type Hearing = Arc<dyn Fn(Vec<Event>) + Send + Sync>;
 
-/// How a run is joined to the world.
+/// The connections of a run to its caller.
 pub struct Wires {
-    /// Hears every event, in order, facts only once they are on disk, those of one turn together.
+    /// Receives every event in order. Facts are on disk by then; those of one turn come together.
     pub events: Hearing,
-    /// Whether it wants to hear notes as well.
+    /// Whether progress messages are wanted too.
     pub notes: bool,
-    /// Commands to the run.
+    /// Receives commands to the run.
     pub commands: mpsc::Receiver<Command>,
-    /// Who answers questions; `None` where nobody is there.
+    /// Asks questions; `None` if there is no one to ask.
     pub ask: Option<Arc<dyn Asker>>,
 }
 
-/// How far a run came.
+/// The result of working on a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// Where it stands.
+    /// Status of the run.
     pub standing: Standing,
-    /// What it has spent in all.
+    /// Total spending.
     pub spent: Meter,
-    /// Its outputs; where it pauses, as far as they can be told.
+    /// Outputs of the run; at a pause, those that are known.
     pub outputs: Arc<Value>,
 }
 
-/// Why a run could not be carried on.
+/// The reason why work on a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
-    /// The store failed, or somebody else carries the run out.
+    /// The store failed, or another process works on the run.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Content could not be kept or found.
+    /// Content could not be stored or found.
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// The journal does not fit the plan.
@@ -188,9 +188,9 @@ pub enum DriveError {
     /// A line of the journal cannot be read.
     #[error("line {seq} of the journal cannot be read: {message}")]
     Journal {
-        /// Its number.
+        /// Number of the line.
         seq: u64,
-        /// What is wrong with it.
+        /// Reason of the error.
         message: String,
     },
     /// The journal has a format that this version does not continue.
@@ -199,12 +199,12 @@ pub enum DriveError {
         crate::engine::FORMAT
     )]
     Format {
-        /// The run.
+        /// Id of the run.
         run: RunId,
-        /// The format of its journal.
+        /// Format of its journal.
         found: u32,
     },
-    /// Nothing is under way, nothing is waited for, and the run has not ended: a fault of Atoll.
-    #[error("the run stands still at `{0}`: this is a fault of Atoll, please report it")]
+    /// Nothing is in progress or waiting, and the run has not ended: a bug in Atoll.
+    #[error("the run is stuck at `{0}`: this is a bug in Atoll, please report it")]
     Stuck(String),
 }

@@ -8,19 +8,19 @@ use crate::meter::Meter;
 use crate::store::Signal;
 use crate::verb::{CursorSink, Failure, Funds, Lease};
 
-/// What comes in from attempts.
+/// Messages from attempts to the loop.
 pub(super) enum Message {
     /// An order has been carried out.
     Report(Report),
     /// A resource has been acquired.
     Leased { address: Address, attempt: u32, lease: Box<dyn Lease> },
-    /// More is to be set aside, or refused, before `told` is answered.
+    /// A reservation is to be increased, or refused, before `told` is answered.
     Claim { report: Report, told: oneshot::Sender<Result<(), Failure>> },
-    /// What came of a question that was put to a person here.
+    /// The result of a question to a person at this process.
     Answer(Report),
-    /// Another process left a command.
+    /// A command from another process.
     Signal(Signal),
-    /// Something is known of an attempt that has not ended.
+    /// A fact about an attempt that has not ended.
     Meanwhile(Report),
     /// A cursor is to be on disk before `saved` is answered.
     Cursor { report: Report, saved: oneshot::Sender<()> },
@@ -45,7 +45,7 @@ pub(super) fn cursors(outbox: &Outbox, address: &Address, attempt: u32) -> Curso
     })
 }
 
-/// Hears what is to be booked in place of what earlier attempts had sent in vain.
+/// Receives corrections of the costs of calls that earlier attempts sent without an answer.
 pub(super) fn settling(
     outbox: &Outbox,
     address: &Address,
@@ -54,12 +54,12 @@ pub(super) fn settling(
     let (outbox, address) = (outbox.clone(), address.clone());
     move |instead| {
         let report = Report::Settled { address: address.clone(), attempt, instead };
-        // If the loop has ended, it is not needed.
+        // If the loop has ended, this is not needed.
         outbox.send(Message::Meanwhile(report)).ok();
     }
 }
 
-/// The funds of one attempt; `granted` is what it has set aside so far.
+/// The budget of one attempt; `granted` is its reservation so far.
 pub(super) fn funds(outbox: &Outbox, address: &Address, attempt: u32, granted: &Arc<Mutex<Meter>>) -> Funds {
     let (outbox, address) = (outbox.clone(), address.clone());
     let begun = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -5,7 +5,7 @@ use crate::engine::{FORMAT, Fact, Record};
 use crate::id::RunId;
 use crate::store::{FactRow, Store};
 
-/// The row that keeps `record`.
+/// The row for `record`.
 pub fn row(record: &Record) -> Result<FactRow, DriveError> {
     let body = serde_json::to_string(&record.fact)
         .map_err(|e| DriveError::Journal { seq: 0, message: e.to_string() })?;
@@ -18,14 +18,14 @@ pub fn row(record: &Record) -> Result<FactRow, DriveError> {
     })
 }
 
-/// The record that `row` keeps.
+/// The record in `row`.
 pub fn record(seq: u64, row: FactRow) -> Result<Record, DriveError> {
     let fact: Fact =
         serde_json::from_str(&row.body).map_err(|e| DriveError::Journal { seq, message: e.to_string() })?;
     Ok(Record { at: row.at, address: row.address, attempt: row.attempt, fact })
 }
 
-/// Refuses the first record of a run whose journal has another format than the one that is written here.
+/// Refuses the first record of a run whose journal has a different format than this version writes.
 pub fn continues(run: &RunId, record: &Record) -> Result<(), DriveError> {
     match record.fact {
         Fact::RunStarted { format, .. } if format != FORMAT => {
@@ -35,7 +35,7 @@ pub fn continues(run: &RunId, record: &Record) -> Result<(), DriveError> {
     }
 }
 
-/// Hands every record of `run` to `each`, in order, with its number; ends with the last number.
+/// Passes every record of `run` to `each`, in order, with its number; returns the last number.
 pub fn read(
     store: &dyn Store,
     run: &RunId,

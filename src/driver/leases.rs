@@ -7,7 +7,7 @@ use crate::engine::Report;
 use crate::id::Address;
 use crate::verb::Lease;
 
-/// Resources that are held right now.
+/// The resources that are held now.
 #[derive(Default)]
 pub(super) struct Leases(HashMap<Address, Box<dyn Lease>>);
 
@@ -16,7 +16,7 @@ impl Leases {
         self.0.insert(address, lease);
     }
 
-    /// Lets go of what `address` holds, and reports what it became.
+    /// Releases the resource of `address`, and reports its final state.
     pub(super) fn release(&mut self, address: Address, outbox: &Outbox) {
         let (lease, outbox) = (self.0.remove(&address), outbox.clone());
         tokio::spawn(async move {
@@ -24,12 +24,12 @@ impl Leases {
                 Some(lease) => Some(lease.release().await),
                 None => None,
             };
-            // The loop may have ended meanwhile; then nobody needs to know.
+            // If the loop has ended, the report is not needed.
             outbox.send(Message::Report(Report::Released { address, held })).ok();
         });
     }
 
-    /// Lets go of everything.
+    /// Releases all resources.
     pub(super) async fn release_all(&mut self) {
         join_all(self.0.drain().map(|(_, lease)| lease.release())).await;
     }

@@ -25,18 +25,19 @@ use crate::verb::Failure;
 
 use taking::report_of;
 
-/// How often others go first before what they reported is put on disk.
+/// The number of times that other tasks run first, before their reports are written to disk.
 const GATHERED: usize = 64;
-/// How much one turn may do before its facts are put on disk and others are heard.
+/// The limits of one turn, after which its facts are written to disk and messages are received.
 const FACTS: usize = 2_000;
 const SPAN: Millis = 5;
-/// How much work pure loops may take here, in all and each: about five milliseconds, and half of one.
+/// The processor time for pure loops on this thread, in total and each: about five milliseconds, and half of
+/// one.
 const WORK: u64 = 200_000;
 const WORK_EACH: u64 = 20_000;
-/// How many facts of the past are told together.
+/// The number of past facts that are published together.
 const TOLD: usize = 1_024;
 
-/// Carries out a run until it ends or pauses. Facts are on disk before anyone hears of them.
+/// Works on a run until it ends or pauses. Facts are on disk before they are published.
 pub async fn drive(house: &House, job: Job, wires: Wires) -> Result<Outcome, DriveError> {
     let (outbox, inbox) = mpsc::unbounded_channel();
     let surroundings = Surroundings {
@@ -131,7 +132,7 @@ fn begin(house: &House, job: &Job, hear: &dyn Fn(Vec<Event>)) -> Result<(Run, u6
     }
 }
 
-/// Caps that the command line sets are recorded: a later resume keeps them.
+/// Limits from the command line are recorded, so that a later resume keeps them.
 fn limits(house: &House) -> Option<Report> {
     let caps = house.caps.clone();
     (!caps.is_empty()).then(|| Report::Limits { caps, by: "command line".to_owned() })
@@ -152,7 +153,7 @@ fn first_head(job: &Job, now: Millis) -> RunSummary {
     }
 }
 
-/// Where an attempt hears what became of its claim.
+/// Receives the answer to a reservation of an attempt.
 type Told = oneshot::Sender<Result<(), Failure>>;
 
 struct Driver {
@@ -162,20 +163,20 @@ struct Driver {
     head: RunSummary,
     leases: Leases,
     saved: Vec<oneshot::Sender<()>>,
-    /// Who is to be told what became of a claim.
+    /// The senders for answers to reservations.
     claims: Vec<(Address, u32, Told)>,
     keys: Vec<(Address, u32, Digest)>,
-    /// Which step recorded an output in this run, by key.
+    /// The step that recorded an output in this run, by key.
     recorded: HashMap<Digest, Address>,
-    /// Outcomes of another run that this one takes over, by content key, in the order of its journal.
+    /// Reusable outputs of another run, by content key, in the order of its journal.
     taken: HashMap<Digest, VecDeque<Payload>>,
-    /// Orders whose report has not come in, other than questions.
+    /// Orders without a report, except questions.
     outstanding: usize,
-    /// Questions that are being put to a person here.
+    /// Questions that are being asked here.
     asks: Asks,
-    /// Commands of other processes that were looked at in this turn.
+    /// Commands of other processes that were read in this turn.
     signals: Vec<Pending>,
-    /// When what is under way is stopped, because the run is to end.
+    /// The time at which running steps are cancelled because the run is to end.
     grace: Option<Millis>,
     /// The outputs so far of a run that has paused.
     so_far: Option<Arc<Value>>,
@@ -225,7 +226,8 @@ impl Driver {
         }
     }
 
-    /// What is to be decided now, and what follows from it without anybody's help: its facts share a flush to the disk.
+    /// Decides what can be decided now, including all consequences within this process: its facts share a
+    /// flush to disk.
     fn turns(&mut self) -> Result<Turn, DriveError> {
         let until = self.now() + SPAN;
         let mut all = self.turn()?;
@@ -235,7 +237,7 @@ impl Driver {
                 all.more = true;
                 break;
             }
-            // What is decided next may read what was kept before.
+            // The next decisions may read content that was stored before.
             for (_, bytes) in all.blobs.drain(..) {
                 self.surroundings.house.store.put(&bytes)?;
             }
@@ -244,7 +246,7 @@ impl Driver {
         Ok(all)
     }
 
-    /// Carries out orders that nobody else can notice: verbs and loops that are pure; `false` where there are none.
+    /// Carries out orders without external effects: pure verbs and loops; `false` if there are none.
     fn carry_out_pure(&mut self, orders: &mut Vec<Order>, work: &mut u64) -> Result<bool, DriveError> {
         let mut done = false;
         for order in std::mem::take(orders) {
@@ -274,7 +276,7 @@ impl Driver {
         Ok(done)
     }
 
-    /// What is to be decided now, as far as a slice goes.
+    /// Decides what can be decided now, up to the limits of a slice.
     fn turn(&mut self) -> Result<Turn, DriveError> {
         let (clock, now) = (self.surroundings.house.clock.clone(), self.now());
         let slice = Slice { facts: FACTS, over: &|| clock.now().saturating_sub(now) >= SPAN };
@@ -285,7 +287,7 @@ impl Driver {
         self.surroundings.house.clock.now()
     }
 
-    /// Stops what is under way once its time is over.
+    /// Cancels running steps after the grace period.
     fn end_grace(&mut self) {
         if self.grace.is_some_and(|until| until <= self.now()) {
             self.grace = None;
@@ -293,7 +295,7 @@ impl Driver {
         }
     }
 
-    /// The end, if this is it: finished, or paused with nothing under way.
+    /// The result, if the run is finished, or paused with nothing in progress.
     fn outcome(&mut self) -> Option<Outcome> {
         let so_far = self.so_far.take();
         let standing = self.run.standing();
@@ -307,7 +309,7 @@ impl Driver {
         Some(Outcome { standing: standing.clone(), spent: self.run.spent().clone(), outputs })
     }
 
-    /// Puts a turn on disk, then tells everybody, then hands over its orders.
+    /// Writes a turn to disk, then publishes it, then carries out its orders.
     async fn commit(&mut self, turn: Turn) -> Result<Vec<Order>, DriveError> {
         let store = self.surroundings.house.store.clone();
         let last = self.seq;
@@ -334,7 +336,7 @@ impl Driver {
             self.seq += facts.len() as u64;
             (self.surroundings.events)(facts);
         }
-        // A verb that no longer waits for its acknowledgement has ended.
+        // If the verb no longer waits for its acknowledgement, it has ended.
         self.saved.drain(..).for_each(|saved| saved.send(()).unwrap_or_default());
         for (address, attempt, answer) in turn.grants {
             let waits = |(at, n, _): &(Address, u32, _)| *at == address && *n == attempt;
@@ -345,7 +347,7 @@ impl Driver {
         Ok(turn.orders)
     }
 
-    /// The head of the run where it has changed.
+    /// Updates the head of the run if it has changed.
     fn new_head(&mut self) -> Option<RunSummary> {
         let now = self.now();
         let mut head = self.head.clone();
@@ -374,7 +376,7 @@ impl Driver {
         (head != self.head).then(|| self.head.clone_from(&head)).map(|()| head)
     }
 
-    /// Carries out orders; `true` where reports are in already.
+    /// Carries out orders; `true` if reports are already there.
     fn carry_out(&mut self, orders: Vec<Order>) -> bool {
         let mut reported = false;
         for order in orders {
@@ -414,7 +416,7 @@ impl Driver {
         reported
     }
 
-    /// Resumes a run that was read from its journal, with the commands that were left for it; the number of the last.
+    /// Restores a run from its journal, with the commands that were left for it; returns the last number.
     fn resume(&mut self) -> Result<u64, DriveError> {
         if self.seq == 0 {
             return Ok(0);
@@ -430,7 +432,7 @@ impl Driver {
                     Err("this question was answered in the meantime".to_owned())
                 }
                 _ if finished => Err("the run has ended".to_owned()),
-                Ok(Command::Cancel | Command::Kill) => Err("no process carried the run out then".to_owned()),
+                Ok(Command::Cancel | Command::Kill) => Err("no process was working on the run".to_owned()),
                 Ok(command) => Ok(command),
                 Err(why) => Err(why),
             };

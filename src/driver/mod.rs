@@ -1,6 +1,6 @@
-//! The only asynchronous loop: takes turns with the engine, appends its facts, carries out its orders.
-//! It must never know what a verb does, nor decide anything that the engine can decide.
-//! Start with [`drive`]; [`House`] is what it works with, [`Event`] what it tells.
+//! The only asynchronous loop: takes turns with the engine, appends its facts, carries out its orders. It
+//! must not depend on what a verb does, or decide anything that the engine can decide. Start with [`drive`];
+//! [`House`] has what it needs, [`Event`] is what it reports.
 
 mod asks;
 mod attempt;

@@ -1,5 +1,5 @@
-//! Recorded outputs for later runs. A project may contain a database from another person: an output is used only if its code was
-//! made with this user's key.
+//! Recorded outputs for later runs. A project may contain another person's database: an output is used only
+//! if its authentication code was made with this user's key.
 
 use std::sync::Arc;
 
@@ -18,21 +18,21 @@ pub(super) struct Shelf {
     pub(super) seal: Seal,
 }
 
-/// What is on record under a key.
+/// The result of a lookup.
 pub(super) enum Found {
     Nothing,
-    /// Another user recorded it, or it was changed.
+    /// Recorded by another user, or modified.
     Foreign,
     Output(Value),
 }
 
-/// Said where an output on record is [`Found::Foreign`].
+/// The message for [`Found::Foreign`].
 pub(super) const FOREIGN: &str =
     "the recorded output is not used: another user or another machine recorded it (see ATOLL_CACHE_KEY)";
 
 impl Shelf {
-    /// The key of an attempt, whose content key is `key`, and with what influences the outcome in addition to the input: the values
-    /// of the secrets that it names, and `depends_on` as its verb says it.
+    /// The key of an attempt, from its content key `key` and everything else that influences the result: the
+    /// values of the secrets that it names, and `depends_on` of its verb.
     pub(super) fn key(
         &self,
         attempt: &Attempt,
@@ -60,7 +60,7 @@ impl Shelf {
         self.seal.code(std::iter::once(text.as_bytes()).chain(texts.iter().map(String::as_bytes)))
     }
 
-    /// What is on record.
+    /// Looks up a recorded output.
     pub(super) fn find(&self, key: &Digest) -> Result<Found, StoreError> {
         let Some(mut entry) = self.store.cached(key)? else { return Ok(Found::Nothing) };
         let output = entry["output"].take();
@@ -68,10 +68,10 @@ impl Shelf {
         Ok(if is_own { Found::Output(output) } else { Found::Foreign })
     }
 
-    /// Puts an output on record.
+    /// Records an output.
     pub(super) fn put(&self, key: &Digest, output: &Value) {
         let entry = json!({ "code": self.code(key, output), "output": output });
-        // What cannot be written costs a later run its reuse, nothing more.
+        // If it cannot be written, a later run cannot reuse it, nothing else.
         self.store.cache(key, &entry).ok();
     }
 

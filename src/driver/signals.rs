@@ -1,5 +1,5 @@
-//! Commands that other processes leave in the store: looked for once a second, each taken or refused once, in the
-//! transaction of the fact that it causes.
+//! Commands that other processes leave in the store: checked once a second, each accepted or refused once, in
+//! the transaction of the fact that it causes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::meter::Unit;
 use crate::plan::Limit;
 use crate::store::{Settled, Signal, Store};
 
-/// How often they are looked for.
+/// The interval of checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A signal that was looked at, until what it came to is on disk.
+/// A signal that was read, until its result is on disk.
 pub(super) struct Pending {
     id: u64,
     address: Address,
@@ -31,7 +31,7 @@ impl Pending {
         Self { id: signal.id, address: signal.address.clone(), refusal }
     }
 
-    /// What it came to, where `records` are appended after fact number `last`.
+    /// Its result, if `records` are appended after fact number `last`.
     pub(super) fn settled(self, last: u64, records: &[Record]) -> (u64, Settled) {
         let caused = |record: &Record| {
             record.address == self.address
@@ -48,7 +48,7 @@ impl Pending {
     }
 }
 
-/// Looks for signals to `run` until it is aborted.
+/// Checks for signals to `run` until it is aborted.
 pub(super) fn watch(
     (store, clock): (Arc<dyn Store>, Arc<dyn Clock>),
     run: RunId,
@@ -61,7 +61,7 @@ pub(super) fn watch(
             clock.sleep(EVERY).await;
             let (store, run) = (store.clone(), run.clone());
             let looked = tokio::task::spawn_blocking(move || store.signals(&run, seen)).await;
-            // A store that cannot be read now may be read a second later; a run does not fail over it.
+            // If the store cannot be read now, it may be readable a second later; the run does not fail.
             let Ok(Ok(signals)) = looked else { continue };
             for signal in signals {
                 seen = seen.max(signal.id);
@@ -74,7 +74,7 @@ pub(super) fn watch(
     tokio::spawn(watching).abort_handle()
 }
 
-/// The command that a signal is; or why it is none that `run` can take.
+/// The command of a signal, or the reason why `run` cannot accept it.
 pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<Command, String> {
     let by = signal.by.clone();
     match signal.command.as_str() {
@@ -95,7 +95,7 @@ pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<Command,
             let note = signal.value["note"].as_str().map(str::to_owned);
             Ok(Command::Answer { address: signal.address.clone(), answer, by, note })
         }
-        other => Err(format!("this version knows no command `{other}`")),
+        other => Err(format!("unknown command `{other}`")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The loop with toy verbs, a store in memory and a clock that moves when told.
+//! The loop with test verbs, a store in memory and a manual clock.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -54,7 +54,7 @@ impl Verb for Toy {
                     return Ok(Output::free(cursor));
                 }
                 cx.cursors.save(Value::from("batch-7")).await?;
-                Err(Failure::transient("cut off"))
+                Err(Failure::transient("interrupted"))
             }
             say => Ok(Output::free(Value::from(say))),
         }
@@ -119,7 +119,7 @@ impl Bench {
         (Wires { events, notes: true, commands, ask: None }, tell)
     }
 
-    /// Runs to the end, moving the clock on whenever everybody waits.
+    /// Runs to the end, moving the clock on whenever everything waits.
     async fn run(&self, plan: &Arc<Plan>, begin: Begin) -> Outcome {
         let (wires, _tell) = self.wires();
         let job = Job { run: RunId::new("r"), plan: plan.clone(), begin };
@@ -213,7 +213,7 @@ async fn a_killed_run_goes_on_where_it_was() {
     }
     tell.send(Command::Kill).await.unwrap();
     let outcome = driving.await.unwrap();
-    // Stopping takes no time: the attempt heard of it at once, and the run waits for nothing else.
+    // Stopping takes no time: the attempt is cancelled at once, and the run waits for nothing else.
     let outcome = outcome.unwrap();
     assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
     assert_eq!(bench.house.store.head(&RunId::new("r")).unwrap().unwrap().status, "cancelled");
@@ -281,7 +281,7 @@ async fn pure_steps_are_one_commit_each_and_facts_come_in_order() {
     assert_eq!(heard.len(), 1 + 6 + 1);
 }
 
-/// Leaves a signal and waits, with the clock moving on, for what it comes to.
+/// Leaves a signal and waits for its result, while the clock moves on.
 async fn left(bench: &Bench, address: &str, question: Option<Digest>, command: (&str, Value)) -> Settled {
     let signal = Signal {
         id: 0,

@@ -59,7 +59,7 @@ impl Question {
             let choices: Vec<String> = self.choices.iter().map(text).collect();
             let fits = self.choices.iter().any(|choice| Data::are_equal(choice, answer));
             return (!fits)
-                .then(|| format!("`{}` is none of the choices: {}", text(answer), choices.join(", ")));
+                .then(|| format!("`{}` is not one of the choices: {}", text(answer), choices.join(", ")));
         }
         (self.answer == AnswerType::Text && !answer.is_string())
             .then(|| format!("the answer is text, and this is {answer}"))

@@ -78,7 +78,7 @@ impl Resolver<'_, '_> {
             }
             let answer = shown(&answer);
             let message = format!(
-                "`{key}`: `{answer}` is none of the choices: {}",
+                "`{key}`: `{answer}` is not one of the choices: {}",
                 listed(words.iter().map(String::as_str))
             );
             let help = match nearest(&answer, words.iter().map(String::as_str)) {

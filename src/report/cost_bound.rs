@@ -1,4 +1,4 @@
-//! The most that a run can spend, before it begins.
+//! An upper bound for the cost of a run, before it starts.
 
 use std::fmt::Write as _;
 
@@ -10,9 +10,9 @@ use crate::meter::Meter;
 use crate::plan::Worst;
 use crate::value::Value;
 
-/// `{steps: [{step, times, per[], once, all}], all, unknown[], complete}`: `all` sums up what is known, for one item of each
-/// list of unknown length; `unknown` are the steps of which a figure is missing in it; `complete` is whether that is
-/// everything.
+/// `{steps: [{step, times, per[], once, all}], all, unknown[], complete}`: `all` is the sum of known costs,
+/// with one item for each list of unknown length; `unknown` are the steps with a missing figure; `complete`
+/// is whether nothing is missing.
 pub fn json(worst: &[Worst]) -> Value {
     let steps: Vec<Value> = worst
         .iter()
@@ -25,14 +25,14 @@ pub fn json(worst: &[Worst]) -> Value {
     json!({"steps": steps, "all": sum(worst.iter()), "unknown": unknown, "complete": complete})
 }
 
-/// The worst case for people; nothing where no step spends anything.
+/// The upper bound as text; empty if no step spends anything.
 pub fn text(worst: &[Worst], paint: Paint) -> String {
     let mut text = String::new();
     if worst.is_empty() {
         return text;
     }
     let wide = worst.iter().map(|step| step.step.chars().count()).max().unwrap_or(0);
-    let _ = writeln!(text, "{}", paint.strong("at worst"));
+    let _ = writeln!(text, "{}", paint.strong("worst case"));
     for step in worst {
         let once = step.once.as_ref().map_or_else(|| "unknown".to_owned(), meter);
         let times =
@@ -46,7 +46,7 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
     lists.sort_unstable();
     lists.dedup();
     if worst.iter().any(|step| step.per.is_empty()) {
-        let _ = writeln!(text, "  {:wide$}  {}", "in all", of_all(&[]));
+        let _ = writeln!(text, "  {:wide$}  {}", "total", of_all(&[]));
     }
     for per in lists {
         let _ =
@@ -55,7 +55,7 @@ pub fn text(worst: &[Worst], paint: Paint) -> String {
     text
 }
 
-/// The sum of what is known, and whose costs are not: an unknown cost is not zero.
+/// The sum of known costs, and the steps with unknown costs: an unknown cost is not zero.
 fn all<'a>(steps: &(impl Iterator<Item = &'a Worst> + Clone)) -> String {
     let known = sum(steps.clone());
     let lacks = |has: fn(&Meter) -> bool| {
@@ -85,7 +85,7 @@ fn all<'a>(steps: &(impl Iterator<Item = &'a Worst> + Clone)) -> String {
     text
 }
 
-/// The steps of which a figure is not known.
+/// The steps with a missing figure.
 fn unknown<'a>(steps: impl Iterator<Item = &'a Worst>) -> Vec<&'a str> {
     let complete = |once: &Meter| has_dollars(once) && has_tokens(once);
     steps

@@ -10,7 +10,8 @@ use crate::diag::{Code, Diagnostic, Severity, SourceId, SourceMap, Span};
 use crate::value::Value;
 use crate::visible;
 
-/// For machines: `{version, diagnostics: [{code, severity, message, file, line, column, end_line, end_column, help}]}`.
+/// For machines: `{version, diagnostics: [{code, severity, message, file, line, column, end_line, end_column,
+/// help}]}`.
 pub fn render_json(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     let all: Vec<Value> = diagnostics.iter().map(|diagnostic| object(diagnostic, sources)).collect();
     visible::json(format!("{:#}\n", json!({"version": 1, "diagnostics": all})))
@@ -21,7 +22,7 @@ pub fn render_sarif(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     visible::json(format!("{:#}\n", sarif(diagnostics, sources)))
 }
 
-/// For people: the offending text underlined, then how many there are.
+/// For people: the wrong text underlined, then the number of diagnostics.
 pub fn render_text(diagnostics: &[Diagnostic], sources: &SourceMap, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.decor_style(DecorStyle::Ascii);
@@ -45,10 +46,10 @@ pub fn render_text(diagnostics: &[Diagnostic], sources: &SourceMap, colour: bool
     all
 }
 
-/// Takes the place of a line and a column until those of the file are known: titles never hold it.
+/// Stands in for line and column until those of the file are known: titles never contain it.
 const MOVED: &str = "\u{fdd0}";
 
-/// One diagnostic with the text that it points at.
+/// One diagnostic with the texts of its spans.
 fn shown(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer) -> String {
     let mut ids: Vec<SourceId> = Vec::new();
     for label in &diagnostic.labels {
@@ -90,7 +91,7 @@ fn snippet<'a>(window: Window<'a>, path: String, diagnostic: &'a Diagnostic) -> 
     Snippet::source(text).path(path).line_start(line).annotations(annotations)
 }
 
-/// Puts line and column of the file in the place of those of the part that is shown.
+/// Replaces line and column of the shown part with those of the file.
 fn put_place(rendered: String, (line, column): (usize, usize)) -> String {
     let Some((before, rest)) = rendered.split_once(MOVED) else { return rendered };
     let rest = rest.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());

@@ -4,30 +4,30 @@ use std::fmt::Write as _;
 
 use crate::visible;
 
-/// Something to be shown beside a line of a file.
+/// An annotation at a line of a file.
 pub struct Annotation<'a> {
     /// `error`, `warning` or `notice`.
     pub severity: &'a str,
-    /// What it is, in a few words.
+    /// Title in a few words.
     pub title: String,
-    /// Where it is.
+    /// Position in a file.
     pub place: Option<FileLines>,
-    /// What there is to say.
+    /// Message of the annotation.
     pub message: String,
-    /// The same in one line, for the one that speaks for many.
+    /// Message in one line, for the combined annotation.
     pub brief: String,
 }
 
-/// Lines of a file, and columns where they are known.
+/// Lines of a file, and columns if known.
 #[derive(Clone, Debug)]
 pub struct FileLines {
-    /// Its path.
+    /// Path of the file.
     pub file: String,
-    /// The first line, from 1.
+    /// First line, from 1.
     pub line: usize,
-    /// The last line.
+    /// Last line.
     pub end_line: usize,
-    /// The first column and the one behind the last, from 1.
+    /// First column and the one after the last, from 1.
     pub columns: Option<(usize, usize)>,
 }
 
@@ -38,7 +38,7 @@ impl FileLines {
     }
 }
 
-/// GitHub shows ten errors, ten warnings and ten notices of a step: the tenth speaks for all that follow.
+/// GitHub shows ten errors, ten warnings and ten notices of a step: the tenth combines all further ones.
 pub fn render(annotations: &[Annotation<'_>]) -> String {
     const MOST: usize = 10;
     let mut all = String::new();

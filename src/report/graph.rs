@@ -1,4 +1,4 @@
-//! The graph of a plan: steps, what they wait for, and bodies inside their owners.
+//! The graph of a plan: steps, their dependencies, and bodies inside their control steps.
 
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ pub fn json(plan: &Plan) -> Value {
     json!({"version": 1, "pipeline": plan.name, "steps": steps(plan, BodyId::ROOT)})
 }
 
-/// The word for what a step does.
+/// The name of the verb of a step.
 fn verb(step: &Step) -> &str {
     match &step.action {
         Action::Verb { name, .. } => name,
@@ -55,7 +55,7 @@ fn body(plan: &Plan, id: BodyId) -> &Body {
 
 fn name(path: &str, step: &Step) -> String {
     let plain = step.id.as_str().replace('-', "_");
-    // `end` is a word of Mermaid: every name gets a letter in front.
+    // `end` is a keyword of Mermaid: every name gets a prefix.
     if path.is_empty() { format!("s_{plain}") } else { format!("{path}__{plain}") }
 }
 

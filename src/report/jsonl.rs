@@ -1,5 +1,5 @@
-//! The event stream as JSON lines: facts as `{run, seq, at, address, attempt, fact, …}`, and what steps say
-//! while they work as `{run, address, attempt, note, …}`. `at` is in milliseconds since the Unix epoch.
+//! The event stream as JSON lines: facts as `{run, seq, at, address, attempt, fact, …}`, and progress
+//! messages of steps as `{run, address, attempt, note, …}`. `at` is in milliseconds since the Unix epoch.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! What a run has spent, as tables and as an object for machines.
+//! The spending of a run, as tables and as an object for machines.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ pub fn json(ledger: &Ledger) -> Map<String, Value> {
     ])
 }
 
-/// The tables for people, the dearest first; rounds in their order.
+/// The tables for people, the most expensive first; rounds in their order.
 pub fn text(ledger: &Ledger, paint: Paint) -> String {
     if ledger.total.attempts == 0 {
         return "nothing was spent\n".to_owned();
@@ -40,25 +40,21 @@ pub fn text(ledger: &Ledger, paint: Paint) -> String {
     if ledger.wasted.attempts > 0 {
         let _ = writeln!(
             text,
-            "of it {} in {} attempts that failed or were cut off",
+            "of it {} in {} attempts that failed or were interrupted",
             sums(&ledger.wasted.spent),
             ledger.wasted.attempts
         );
     }
     let lost = ledger.total.spent.get("lost");
     if lost > 0.0 {
-        let _ = writeln!(
-            text,
-            "{} calls were lost: sent and not answered. They count with all that they may have cost",
-            number(lost)
-        );
+        let _ = writeln!(text, "{} sent without an answer: counted with the maximum cost", calls(lost));
     }
     let estimated = ledger.total.spent.get("estimated");
     if estimated > 0.0 {
         let _ = writeln!(
             text,
-            "{} calls were lost and asked again. They are estimated: they count with what the same call cost then",
-            number(estimated)
+            "{} sent without an answer and repeated: estimated from the cost of the repeated call",
+            calls(estimated)
         );
     }
     let tables = [
@@ -77,9 +73,13 @@ pub fn text(ledger: &Ledger, paint: Paint) -> String {
     text
 }
 
-/// What counts where things are put in order: dollars, and tokens among what is free.
+/// The sort key: dollars, and tokens for what is free.
 fn weight(spent: &Meter) -> f64 {
     spent.get("usd") * 1e9 + spent.get("tokens")
+}
+
+fn calls(count: f64) -> String {
+    format!("{} {}", number(count), if number(count) == "1" { "call was" } else { "calls were" })
 }
 
 fn table(text: &mut String, head: &str, rows: &[(&String, &LedgerEntry)], paint: Paint) {

@@ -1,4 +1,4 @@
-//! Progress as plain lines: what a log file or a pipe gets, and what scrolls by above the live lines of a terminal.
+//! Progress as plain lines: for log files and pipes, and above the live lines of a terminal.
 
 use std::io::Write;
 
@@ -15,20 +15,20 @@ use crate::visible;
 
 const WIDTH: usize = 200;
 
-/// Turns events into lines. What goes on inside the items of an `each` is told by its count, in about twenty
-/// lines however many there are; a step that ends in the moment it began gets one line.
+/// Turns events into lines. Items of an `each` are reported by count, in about twenty lines for any number of
+/// items; a step that ends as soon as it starts has one line.
 pub struct ProgressLines {
     paint: Paint,
     begun: Option<(Address, Millis)>,
 }
 
 impl ProgressLines {
-    /// One that has said nothing yet.
+    /// A fresh one, without previous output.
     pub fn new(paint: Paint) -> Self {
         Self { paint, begun: None }
     }
 
-    /// The lines that `event` is worth; `board` is the picture with it.
+    /// The lines for `event`; `board` already includes it.
     pub fn tell(&mut self, event: &Event, board: &Board) -> Vec<String> {
         let mut lines = Vec::new();
         match event {
@@ -49,7 +49,7 @@ impl ProgressLines {
         lines
     }
 
-    /// The line about a step that began a while ago and still goes on.
+    /// The line about a step that started a while ago and is still running.
     pub fn overdue(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         self.announce(None, &mut lines);
@@ -84,7 +84,7 @@ impl ProgressLines {
             Fact::Acquired { .. } => say(StepState::Running, "held"),
             Fact::Released { .. } => say(StepState::Done, "released"),
             Fact::Interrupted { .. } => say(StepState::Waiting, "was interrupted"),
-            Fact::Lost => say(StepState::Waiting, "its resource is gone, its body runs again"),
+            Fact::Lost => say(StepState::Waiting, "its resource was lost, its body runs again"),
             Fact::Faltered { failure, again_at, .. } => {
                 let failure = one_line(&failure.to_string(), WIDTH);
                 let again = again_at.map_or_else(
@@ -167,7 +167,7 @@ fn inside_items(address: &Address) -> bool {
     address.as_str().contains('[')
 }
 
-/// Lines, each written as soon as it is known.
+/// Prints each line as soon as it is known.
 pub struct PlainProgress<W: Write + Send> {
     out: W,
     teller: ProgressLines,
@@ -181,7 +181,7 @@ impl<W: Write + Send> PlainProgress<W> {
 
     fn write(&mut self, lines: Vec<String>) {
         for line in lines {
-            // Nobody reads progress any more: the run goes on all the same.
+            // If the reader of the output is gone, the run continues.
             let _ = writeln!(self.out, "{}", visible::terminal(&line, self.teller.paint.is_on()));
         }
     }

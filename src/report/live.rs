@@ -1,5 +1,5 @@
-//! Progress on a terminal: the lines of [`super::lines`] scroll by, and below them stand the steps that are under
-//! way and one line about the whole run.
+//! Progress on a terminal: the lines of [`super::lines`] scroll; below them are the running steps and one
+//! line about the whole run.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -15,7 +15,7 @@ use crate::visible;
 const STEPS_SHOWN: usize = 8;
 const REDRAWS_A_SECOND: u8 = 10;
 
-/// The face for a terminal. Draws on standard error.
+/// The progress display for a terminal. Draws on standard error.
 pub struct Live {
     teller: ProgressLines,
     paint: Paint,
@@ -25,7 +25,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Takes the lower lines of the terminal.
+    /// Reserves the lower lines of the terminal.
     pub fn new(paint: Paint) -> Self {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_A_SECOND));
         let foot = screen.add(bar());
@@ -34,7 +34,7 @@ impl Live {
 
     fn print(&self, lines: Vec<String>) {
         for line in lines {
-            // The terminal is gone: the run goes on all the same.
+            // If the terminal is gone, the run continues.
             let _ = self.screen.println(visible::terminal(&line, self.paint.is_on()));
         }
     }
@@ -64,7 +64,7 @@ fn bar() -> ProgressBar {
     ProgressBar::new_spinner().with_style(style)
 }
 
-/// One line for each leaf step under way, the longest running first.
+/// One line for each running leaf step, the longest running first.
 fn under_way(board: &Board, now: Millis) -> Vec<String> {
     let open = |step: &StepView| !step.state.is_final() && step.control.is_none();
     let mut steps: Vec<(&Address, &StepView)> = board.iter().filter(|(_, step)| open(step)).collect();
@@ -91,7 +91,7 @@ fn step_line(address: &Address, step: &StepView, now: Millis) -> String {
     parts.join("  ")
 }
 
-/// The run in one line: its open loops and lists, the first figure of the latest rounds, what was spent.
+/// The run in one line: its open loops and lists, the first figure of the latest rounds, the spending.
 fn foot(board: &Board, now: Millis) -> String {
     let mut parts = vec![name(&board.pipeline)];
     let open = board.steps().into_iter().filter(|(_, step)| !step.state.is_final());

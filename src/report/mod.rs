@@ -1,7 +1,8 @@
-//! Folds of events, boards and diagnostics into what people and machines read. They write to what they are given.
-//! They must never know a store's tables, how a run works, or where standard output is.
-//! Start with [`outcome`] (what a run comes to), [`lines`] and [`live`] (progress), [`jsonl`] (the event stream),
-//! [`diagnostics`], [`outline`] and [`graph`] (a plan before it is run), [`validation`] (what holds of a program).
+//! Reports from events, boards and diagnostics for people and machines. They write to a given output. They
+//! must not depend on the tables of the store, how a run works, or where standard output is. Start with
+//! [`outcome`] (the result of a run), [`lines`] and [`live`] (progress), [`jsonl`] (the event stream),
+//! [`diagnostics`], [`outline`] and [`graph`] (a plan before it is run), [`validation`] (the result of a
+//! validation).
 
 pub mod cost_bound;
 pub mod diagnostics;
@@ -25,14 +26,14 @@ use crate::clock::Millis;
 use crate::driver::Event;
 use crate::view::Board;
 
-/// A face that follows a run while it goes on.
+/// A progress display that follows a run.
 pub trait ProgressDisplay: Send {
-    /// An event has been taken in; `board` is the picture with it.
+    /// An event was received; `board` already includes it.
     fn event(&mut self, event: &Event, board: &Board);
     /// Time has passed.
     fn tick(&mut self, now: Millis, board: &Board);
-    /// The run has ended, or the screen is wanted for something else.
+    /// The run has ended, or the screen is needed for something else.
     fn end(&mut self, board: &Board);
-    /// Something is to be said beside what the events say.
+    /// Prints a text between the progress lines.
     fn say(&mut self, text: &str);
 }

@@ -1,4 +1,4 @@
-//! What a run comes to: the object for machines (`version: 1`, stable keys) and the last lines for people.
+//! The result of a run: the object for machines (`version: 1`, stable keys) and the last lines for people.
 
 use std::fmt::Write as _;
 
@@ -13,21 +13,21 @@ use crate::value::Value;
 use crate::verb::Failure;
 use crate::view::{Board, ControlView, Status, StepState, StepView};
 
-/// So many reasons and questions are shown, each on a line of so many characters.
+/// The number of reasons and questions that are shown, and the length of their lines in characters.
 const SHOWN: usize = 20;
-/// So many questions come with the command that answers them.
+/// The number of questions that are shown with the command that answers them.
 const COMMANDS: usize = 5;
 const LINE: usize = 400;
 
-/// A run as it stands, with what the board does not know.
+/// The state of a run, with what the board does not contain.
 pub struct RunEnding<'a> {
-    /// The picture of the run.
+    /// State of the run.
     pub board: &'a Board,
-    /// The exit code that goes with it.
+    /// Exit code.
     pub code: i32,
-    /// Its outputs, or what they are so far.
+    /// Outputs, or those so far.
     pub outputs: Option<&'a Value>,
-    /// Now.
+    /// Current time.
     pub now: Millis,
 }
 
@@ -74,7 +74,7 @@ impl RunEnding<'_> {
         Value::Object(object)
     }
 
-    /// The line that always ends a run: how it ended, what it took, and what to do next.
+    /// The last line of every run: how it ended, duration and cost, and what to do next.
     pub fn summary(&self, paint: Paint) -> String {
         let board = self.board;
         let mark = if self.code == 0 { paint.good("✓") } else { paint.bad("✗") };
@@ -99,13 +99,13 @@ impl RunEnding<'_> {
         if let (Status::Finished { code: 1, .. }, Some(run)) = (&board.status, &board.run) {
             let _ = write!(
                 text,
-                "\n  `atoll resume {run} --replan` begins anew and takes over what is on record"
+                "\n  `atoll resume {run} --replan` starts over with the current files and reuses recorded results"
             );
         }
         text
     }
 
-    /// The first failed steps, one a line, with what to do.
+    /// The first failed steps, each with its hint.
     pub fn failures(&self, paint: Paint) -> String {
         let mut text = String::new();
         let late = |at: &Address| self.board.always_failed.iter().any(|late| late.step == at.as_str());
@@ -122,7 +122,7 @@ impl RunEnding<'_> {
     }
 }
 
-/// How many items of all `each` steps succeeded and failed, where any failed.
+/// The numbers of succeeded and failed items of all `each` steps, if any failed.
 struct ItemCounts {
     done: u64,
     failed: u64,
@@ -145,7 +145,7 @@ impl ItemCounts {
     }
 }
 
-/// The head of `show`: which run, how it stands, when it was.
+/// The head of `show`: the run, its status and its times.
 pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
     let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut text = format!(
@@ -186,7 +186,7 @@ pub fn heading(board: &Board, now: Millis, paint: Paint) -> String {
     text
 }
 
-/// What a paused run waits for, a line each.
+/// What a paused run waits for, one line each.
 fn waits(message: &str, reasons: &[Reason], before: &str) -> String {
     if reasons.is_empty() {
         return format!("{before}{}", one_line(message, LINE));
@@ -201,7 +201,7 @@ fn waits(message: &str, reasons: &[Reason], before: &str) -> String {
     text
 }
 
-/// Which steps ran because of the pause, a line each.
+/// The steps that ran because of the pause, one line each.
 fn at_pause(board: &Board, paint: Paint, before: &str) -> String {
     let mut text = String::new();
     for (step, failure) in board.at_pause.iter().take(SHOWN) {
@@ -216,7 +216,7 @@ fn at_pause(board: &Board, paint: Paint, before: &str) -> String {
     text
 }
 
-/// Which steps ran when everything else had ended, and failed, a line each.
+/// The `always` steps that failed, one line each.
 fn late(board: &Board, paint: Paint, before: &str) -> String {
     let mut text = String::new();
     for late in board.always_failed.iter().take(SHOWN) {
@@ -229,7 +229,7 @@ fn late(board: &Board, paint: Paint, before: &str) -> String {
     text
 }
 
-/// Outputs so far, a line each, without those that say nothing.
+/// The outputs so far, one line each, except empty ones.
 fn so_far(outputs: Option<&Value>, paint: Paint, before: &str) -> String {
     let mut text = String::new();
     let says = |value: &Value| !value.is_null() && *value != json!([]) && *value != json!({});
@@ -241,7 +241,7 @@ fn so_far(outputs: Option<&Value>, paint: Paint, before: &str) -> String {
     text
 }
 
-/// What to do about a pause: how each question is answered, and what its status says.
+/// What to do about a pause: how to answer each question, and the hint of the status.
 fn next(board: &Board, pause: Pause) -> String {
     let run = board.run.as_ref().map(ToString::to_string).unwrap_or_default();
     let answers = answers(board, &run);
@@ -254,7 +254,7 @@ fn next(board: &Board, pause: Pause) -> String {
 fn answers(board: &Board, run: &str) -> String {
     let mut text = String::new();
     for (address, step) in asking(board).into_iter().take(COMMANDS) {
-        // A shell takes brackets for a pattern.
+        // A shell would expand brackets as a pattern.
         let quote = if address.as_str().contains('[') { "'" } else { "" };
         let _ = write!(text, "\n  `atoll answer {run} {quote}{address}{quote} VALUE` answers");
         let choices = step.question.iter().flat_map(|question| &question.choices).take(6).map(word);
@@ -270,7 +270,7 @@ fn word(value: &Value) -> String {
     one_line(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), 40)
 }
 
-/// The first questions that wait.
+/// The first open questions.
 fn asking(board: &Board) -> Vec<(&Address, &StepView)> {
     let asking = board.steps().into_iter().filter(|(_, step)| step.state == StepState::Asking);
     asking.take(SHOWN).collect()
@@ -460,9 +460,9 @@ mod tests {
 
     #[test]
     fn failures_come_with_their_hints() {
-        let failure = Failure::permanent("bad \u{1b}[31mthing").hint("mend it");
+        let failure = Failure::permanent("bad \u{1b}[31mthing").hint("fix it");
         let board = board(vec![("a", Fact::Failed { failure })]);
         let ending = RunEnding { board: &board, code: 1, outputs: None, now: 9_000 };
-        assert_eq!(ending.failures(Paint::PLAIN), "✗ a: permanent: bad \\u{1b}[31mthing\n  mend it\n");
+        assert_eq!(ending.failures(Paint::PLAIN), "✗ a: permanent: bad \\u{1b}[31mthing\n  fix it\n");
     }
 }

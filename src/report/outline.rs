@@ -1,5 +1,5 @@
-//! A plan before it is run: its steps in order, what each waits for and reads, where its texts come from, and as much
-//! of them as can be rendered with the inputs alone.
+//! A plan before it is run: its steps in order, their dependencies and references, the files of their texts,
+//! and the texts themselves if they can be rendered from the inputs alone.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,63 +16,63 @@ use crate::value::Value;
 /// One step of a plan.
 #[derive(Debug, Serialize)]
 pub struct Outline {
-    /// Its place, e.g. `converge/generate`.
+    /// Path, e.g. `converge/generate`.
     pub step: String,
-    /// Its verb or control verb.
+    /// Verb or control verb.
     pub verb: String,
-    /// In an order in which it can run: the steps of the same body that it waits for.
+    /// Steps of the same body that it waits for. The steps are in a possible order of execution.
     pub after: Vec<String>,
-    /// The condition under which it runs.
+    /// Condition under which it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// What a control verb works on.
+    /// Input of a control verb.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<(String, String)>,
-    /// What it has from `[defaults]`.
+    /// Values from `[defaults]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub defaults: Vec<FromTable>,
-    /// The verb that it had in the file that is extended.
+    /// Verb of the step in the extended file, if it was replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
-    /// Labels that must not reach it.
+    /// Labels that it forbids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forbids: Vec<String>,
-    /// Its templates.
+    /// Templates of its input.
     pub texts: Vec<TextOutline>,
 }
 
 /// A value that a step has from `[defaults]`.
 #[derive(Debug, Serialize)]
 pub struct FromTable {
-    /// Its dotted key in the step.
+    /// Dotted key in the step.
     pub key: String,
-    /// The table that it is from, e.g. `defaults.llm`.
+    /// Table with the value, e.g. `defaults.llm`.
     pub table: String,
-    /// The file that has the table.
+    /// File with the table.
     pub file: String,
-    /// The line.
+    /// Line of the file.
     pub line: usize,
 }
 
 /// One template of a step's input.
 #[derive(Debug, Serialize)]
 pub struct TextOutline {
-    /// Its key in the verb's table, e.g. `prompt`.
+    /// Key in the verb's table, e.g. `prompt`.
     pub key: String,
-    /// The file it is from; `None` where it stands in the pipeline.
+    /// File of the text; `None` if it is written in the pipeline.
     pub file: Option<String>,
-    /// What it reads, beside the inputs.
+    /// References other than inputs.
     pub reads: Vec<String>,
-    /// What it comes to, where it reads nothing but the inputs and these are given.
+    /// Rendered text, if it refers to inputs only and these are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendered: Option<String>,
 }
 
-/// How much work all texts together may take; others are not shown as they are rendered.
+/// The work limit for rendering all texts together; the rest is not shown rendered.
 const WORK: u64 = 5_000_000;
 
-/// The steps of `plan` in an order in which they can run, those inside a control step behind it. `inputs` are the
-/// checked inputs, where they are given.
+/// The steps of `plan` in a possible order of execution, with those inside a control step after it. `inputs`
+/// are the checked inputs, if given.
 pub fn outline(plan: &Plan, sources: &SourceMap, inputs: Option<Value>) -> Vec<Outline> {
     let scope = Scope::new().within(Arc::new(Allowance::new(WORK)));
     let scope = inputs.map(|inputs| scope.with("inputs", Data::from_arc(Arc::new(inputs))));
@@ -221,7 +221,7 @@ impl Drawing<'_> {
         TextOutline { key: key.to_owned(), file: self.file(template.text()), reads, rendered }
     }
 
-    /// The file whose text this is.
+    /// The file of this text.
     fn file(&self, text: &str) -> Option<String> {
         self.sources.iter().find(|(_, source)| &*source.text == text).map(|(_, source)| source.name.clone())
     }
@@ -230,7 +230,7 @@ impl Drawing<'_> {
 fn spelled(read: &Ref) -> String {
     let mut text = String::new();
     for (place, step) in read.path.iter().enumerate() {
-        // A bare root is followed by a step that nobody wrote.
+        // The name of a root alone is followed by a generated step.
         let written = read.key_ranges.get(place).is_some_and(|range| !range.is_empty());
         match step {
             PathStep::Key(name) if text.is_empty() => text.push_str(name),

@@ -2,37 +2,37 @@
 
 use std::fmt::Display;
 
-/// Paints text for a terminal, or leaves it alone.
+/// Colours text for a terminal, or leaves it unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Paint {
     on: bool,
 }
 
 impl Paint {
-    /// Leaves everything alone.
+    /// No colours.
     pub const PLAIN: Self = Self { on: false };
 
-    /// Paints if `on`.
+    /// Colours if `on`.
     pub fn new(on: bool) -> Self {
         Self { on }
     }
 
-    /// Whether it paints.
+    /// Whether colours are on.
     pub fn is_on(self) -> bool {
         self.on
     }
 
-    /// What went well.
+    /// Success.
     pub fn good(self, text: impl Display) -> String {
         self.wrap("32", text)
     }
 
-    /// What went wrong.
+    /// Failure.
     pub fn bad(self, text: impl Display) -> String {
         self.wrap("31", text)
     }
 
-    /// What asks for attention.
+    /// Warning.
     pub fn warm(self, text: impl Display) -> String {
         self.wrap("33", text)
     }
@@ -42,7 +42,7 @@ impl Paint {
         self.wrap("1", text)
     }
 
-    /// What may be skipped over.
+    /// Less important text.
     pub fn faint(self, text: impl Display) -> String {
         self.wrap("2", text)
     }

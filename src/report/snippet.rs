@@ -1,40 +1,41 @@
-//! The parts of a text that a diagnostic shows. What one diagnostic costs does not grow with the text: of long lines only
-//! what is around the place is shown, and places far apart are shown one by one. What the text hides is masked.
+//! The parts of a text that a diagnostic shows. The cost is independent of the length of the text: of long
+//! lines only the surroundings of a span are shown, and distant spans are shown separately. Hidden parts are
+//! masked.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::diag::{Diagnostic, SourceId, SourceMap, SourceText, Span};
 
-/// Most bytes that are shown as they are written, and most bytes of one line in them.
+/// The maximum size of a part that is shown unchanged, and of one line in it, in bytes.
 const WHOLE: usize = 16 << 10;
 const LINE: usize = 2_000;
 
-/// Of what is longer: bytes in front of the place, of the place itself, and behind it.
+/// For longer texts: the number of bytes before the span, of the span itself, and after it.
 const BEFORE: usize = 120;
 const MARKED: usize = 400;
 const BEHIND: usize = 200;
 
-/// Most places of one diagnostic in one text.
+/// The maximum number of spans of one diagnostic in one text.
 const PLACES: usize = 20;
 
-/// What is shown in the place of a credential, and of the rest of a long line.
+/// The replacements of a credential, and of the rest of a long line.
 const MASK: &str = "***";
 const CUT: &str = "… ";
 
-/// A part of a text, and places in it.
+/// A part of a text, with spans in it.
 pub(super) struct Window<'a> {
-    /// The part.
+    /// Content of the part.
     pub text: Cow<'a, str>,
-    /// The number of its first line, from 1.
+    /// Number of its first line, from 1.
     pub line: usize,
-    /// By label of the diagnostic: the bytes of the part.
+    /// Byte ranges in the part, by label of the diagnostic.
     pub places: Vec<(usize, Range<usize>)>,
-    /// Line and column of the place, where the columns of the part are others than those of the text.
+    /// Line and column of the span, if the columns of the part differ from those of the text.
     pub moved: Option<(usize, usize)>,
 }
 
-/// The parts of `source` that `diagnostic` points at.
+/// The parts of `source` for `diagnostic`.
 pub(super) fn windows<'a>(
     diagnostic: &Diagnostic,
     source: SourceId,
@@ -62,12 +63,12 @@ fn moved(place: &Range<usize>, back: usize) -> Range<usize> {
     place.start - back..place.end - back
 }
 
-/// Where the line behind the one with byte `offset` begins.
+/// The start of the line after the one that contains byte `offset`.
 fn next_line(text: &SourceText, offset: usize) -> usize {
     (text.line(offset).end + 1).min(text.text.len())
 }
 
-/// What is around one place.
+/// The surroundings of one span.
 fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a SourceMap) -> Window<'a> {
     let text = sources.get(source);
     let end = text.boundary(place.end.min(place.start + MARKED));
@@ -83,7 +84,7 @@ fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a
     if from > first.start {
         shown.push_str(CUT);
     }
-    // By byte of the text: the byte of what is shown, each with all that follows up to the next one.
+    // Maps a byte of the text to a byte of the shown part; each entry holds up to the next one.
     let mut marks = Vec::new();
     let mut done = from;
     for hidden in text.hidden_in(&(from..to)) {
@@ -110,7 +111,7 @@ fn around<'a>(label: usize, place: &Range<usize>, source: SourceId, sources: &'a
     Window { text: Cow::Owned(shown), line, places, moved }
 }
 
-/// The span on character boundaries, of at least one byte where the text has one there.
+/// The span on character boundaries, with at least one byte if the text has one there.
 fn within(span: Span, text: &SourceText) -> Range<usize> {
     let (start, end) = (text.boundary(span.start), text.boundary(span.end));
     let rest = &text.text[start..];

@@ -13,7 +13,7 @@ use crate::view::{Board, ControlView, RoundView, StepState, StepView, body_of, e
 
 const TEXT_WIDTH: usize = 100;
 
-/// The tree; running steps are measured up to `now`.
+/// The tree; the duration of running steps is measured until `now`.
 pub fn tree(board: &Board, now: Millis, paint: Paint) -> String {
     let mut bodies: BTreeMap<&str, Vec<(&Address, &StepView)>> = BTreeMap::new();
     let mut instances: BTreeMap<Address, BTreeSet<u32>> = BTreeMap::new();
@@ -102,7 +102,7 @@ pub fn glyph(state: StepState, paint: Paint) -> String {
     }
 }
 
-/// What there is to say of a step on its line.
+/// The details of a step on its line.
 pub fn remark(step: &StepView, now: Millis) -> String {
     let mut parts = Vec::new();
     match (step.state, step.waits) {
@@ -140,14 +140,14 @@ pub fn remark(step: &StepView, now: Millis) -> String {
     parts.join(" · ")
 }
 
-/// How many items are closed, out of how many, and how many failed.
+/// The numbers of closed, total and failed items.
 pub fn items(total: Option<u64>, closed: u64, failed: u64) -> String {
     let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
     let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
     format!("{closed}{of} items{failures}")
 }
 
-/// Why a step did not run.
+/// The reason why a step did not run.
 pub fn skip_reason(reason: &SkipReason) -> String {
     match reason {
         SkipReason::When { expression, values } => {
@@ -155,11 +155,12 @@ pub fn skip_reason(reason: &SkipReason) -> String {
                 .as_object()
                 .into_iter()
                 .flatten()
+                .filter(|(name, _)| *name != expression)
                 .map(|(name, value)| format!("{name} = {}", one_line(&value.to_string(), 40)))
                 .collect();
             let values =
                 if values.is_empty() { String::new() } else { format!(" with {}", values.join(", ")) };
-            format!("not `{}`{values}", one_line(expression, TEXT_WIDTH))
+            format!("`{}` is false{values}", one_line(expression, TEXT_WIDTH))
         }
         SkipReason::AfterFailure { step } => format!("`{step}` failed"),
         SkipReason::AfterSkip { step } => format!("`{step}` was skipped"),
@@ -239,7 +240,7 @@ mod tests {
       [1]
         ● ask  running · 400 ms
 ✗ last  failed · permanent: gone · look
-– never  skipped · not `a.b` with a.b = false
+– never  skipped · `a.b` is false
 "
         );
     }

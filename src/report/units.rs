@@ -1,4 +1,4 @@
-//! Times, spans and sums as people write them.
+//! Times, durations and sums for people.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::duration;
 use crate::meter::Meter;
 use crate::visible;
 
-/// A span: `340 ms`, `1.2 s`, `3m07s`, `2h05m`.
+/// A duration: `340 ms`, `1.2 s`, `3m07s`, `2h05m`.
 pub fn span(millis: Millis) -> String {
     duration::elapsed(Duration::from_millis(millis))
 }
@@ -22,7 +22,7 @@ pub fn time_of_day(at: Millis) -> String {
     stamp(at, "%H:%M:%S")
 }
 
-/// A moment as machines read it: `2026-11-21T04:26:13.001Z`.
+/// A time for machines: `2026-11-21T04:26:13.001Z`.
 pub fn rfc3339(at: Millis) -> String {
     stamp(at, "%Y-%m-%dT%H:%M:%S.%3fZ")
 }
@@ -34,7 +34,7 @@ fn stamp(at: Millis, format: &str) -> String {
         .map_or_else(|| at.to_string(), |at| at.strftime(format).to_string())
 }
 
-/// Money first, then everything else: `$0.0123, 3 calls, 1204 tokens_in`. Empty where nothing was spent.
+/// Money first, then everything else: `$0.0123, 3 calls, 1204 tokens_in`. Empty if nothing was spent.
 pub fn sums(meter: &Meter) -> String {
     let money = meter.iter().filter(|(unit, _)| *unit == "usd").map(|(_, units)| dollars(units));
     let rest = meter
@@ -44,12 +44,12 @@ pub fn sums(meter: &Meter) -> String {
     money.chain(rest).collect::<Vec<_>>().join(", ")
 }
 
-/// US dollars, with more places where they matter: `$1.25`, `$0.0042`.
+/// US dollars, with more decimal places for small amounts: `$1.25`, `$0.0042`.
 pub fn dollars(usd: f64) -> String {
     if usd == 0.0 || usd.abs() >= 0.1 { format!("${usd:.2}") } else { format!("${usd:.4}") }
 }
 
-/// A number without needless places.
+/// A number without unnecessary decimal places.
 pub fn number(value: f64) -> String {
     let rounded = (value * 1000.0).round() / 1000.0;
     rounded.to_string()
@@ -60,7 +60,7 @@ pub fn one_line(text: &str, width: usize) -> String {
     visible::line(text, width)
 }
 
-/// `text` with what is not seen as escapes: what a program under test wrote must not steer the terminal.
+/// `text` with invisible characters escaped: output of a program under test must not control the terminal.
 pub fn harmless(text: &str) -> String {
     visible::escape(text).into_owned()
 }
@@ -70,7 +70,7 @@ pub fn hanging(text: &str, before: &str) -> String {
     visible::hanging(text, before)
 }
 
-/// Widest name of a pipeline, a step, a scenario or a file in a text, in characters.
+/// The maximum width of a name of a pipeline, a step, a scenario or a file in a text, in characters.
 const NAME: usize = 200;
 
 /// A name in one line.

@@ -1,5 +1,5 @@
-//! What the outputs of a validation say, as text, JSON, JUnit's XML and GitHub workflow commands. Which scores pass and
-//! what they add up to is decided by the pipeline; here it is only written down.
+//! The outputs of a validation as text, JSON, JUnit XML and GitHub workflow commands. The pipeline decides
+//! which scores pass and how they are summed; here they are only written.
 
 mod github;
 mod junit;
@@ -18,40 +18,40 @@ pub use junit::render_junit;
 pub use text::render_text;
 pub use totals::{Counts, Totals};
 
-/// The outputs that a report is made of. Others may stand beside them.
+/// The outputs that a report uses. There may be others.
 #[derive(Debug, Deserialize)]
 pub struct Validation {
-    /// How it ended.
+    /// Status of the validation.
     status: String,
-    /// What was validated.
+    /// Validated program.
     target: Option<String>,
-    /// Why nothing could be validated.
+    /// Reason why nothing could be validated.
     trouble: Option<String>,
-    /// What the reader has to know about the run as a whole.
+    /// Notes about the run as a whole.
     #[serde(default)]
     notes: Vec<String>,
-    /// Mean of the scenarios by weight; `None` where nothing was decided.
+    /// Mean of the scenarios by weight; `None` if nothing was decided.
     aggregate_score: Option<f64>,
-    /// The satisfaction at which the program passes.
+    /// Satisfaction from which the program passes.
     threshold: f64,
-    /// The score at which a step or scenario that the judge scores passes.
+    /// Score from which a judged step or scenario passes.
     #[serde(default)]
     passing: Option<f64>,
     /// Whether the judge was asked anything.
     #[serde(default)]
     judged: bool,
-    /// Why the target could not be reached.
+    /// Reason why the target could not be reached.
     #[serde(default)]
     unreachable: Option<String>,
-    /// Steps and criteria that nobody decided.
+    /// Number of undecided steps and criteria.
     unjudged: u64,
     scenarios: Vec<ScenarioResult>,
-    /// What the run waits for, where it pauses.
+    /// What a paused run waits for.
     #[serde(skip)]
     waits: Option<String>,
 }
 
-/// What became of a scenario.
+/// The result of a scenario.
 #[derive(Debug, Deserialize)]
 struct ScenarioResult {
     id: String,
@@ -61,17 +61,17 @@ struct ScenarioResult {
     file: String,
     weight: f64,
     score: Option<f64>,
-    /// `None` where what nobody decided would decide it.
+    /// `None` if that depends on undecided parts.
     passed: Option<bool>,
     unjudged: u64,
-    /// Why it was not to be run any more: neither passed nor failed.
+    /// Reason why it was not run: it neither passed nor failed.
     #[serde(default)]
     not_run: Option<String>,
-    /// Why it could not be run; says nothing about the program.
+    /// Reason why it could not be run; not a fault of the program.
     trouble: Option<String>,
-    /// Why the program was not there to be looked at.
+    /// Reason why the program was not running.
     fault: Option<TargetFault>,
-    /// The setup that broke.
+    /// Failed setup.
     broken: Option<SetupFailure>,
     criteria: Option<Criteria>,
     steps: Vec<StepResult>,
@@ -79,7 +79,7 @@ struct ScenarioResult {
     duration_ms: u64,
 }
 
-/// A program that was not up.
+/// The fault of a program that was not running.
 #[derive(Debug, Deserialize)]
 struct TargetFault {
     reason: String,
@@ -87,7 +87,7 @@ struct TargetFault {
     log: String,
 }
 
-/// A step of the setup that broke, with its evidence.
+/// A failed step of the setup, with its evidence.
 #[derive(Debug, Deserialize)]
 struct SetupFailure {
     step: u64,
@@ -104,7 +104,7 @@ struct SetupFailure {
     attachments: Vec<String>,
 }
 
-/// What a judge said of all of a scenario.
+/// The verdict of a judge on a whole scenario.
 #[derive(Debug, Deserialize)]
 struct Criteria {
     #[serde(default)]
@@ -113,7 +113,7 @@ struct Criteria {
     verdict: StepVerdict,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Debug, Deserialize)]
 struct StepResult {
     index: u64,
@@ -128,10 +128,10 @@ struct StepResult {
     observed: String,
     #[serde(default)]
     log: String,
-    /// The request as a command.
+    /// Request as a command.
     #[serde(default)]
     curl: Option<String>,
-    /// Files that show what was seen.
+    /// Files that show the result.
     #[serde(default)]
     attachments: Vec<String>,
     #[serde(default)]
@@ -140,7 +140,7 @@ struct StepResult {
     verdict: StepVerdict,
 }
 
-/// A score and what it comes from.
+/// A score and its origin.
 #[derive(Debug, Deserialize)]
 struct StepVerdict {
     score: Option<f64>,
@@ -152,10 +152,10 @@ struct StepVerdict {
 }
 
 impl Validation {
-    /// Reads them.
+    /// Reads the outputs.
     pub fn read(outputs: &Value) -> Result<Self, serde_json::Error> {
         let mut read = Self::deserialize(outputs)?;
-        // A program that was started for a scenario has ended: nothing answers at its address any more.
+        // A program that was started for a scenario has ended: its address is useless now.
         if !read
             .target
             .as_deref()
@@ -167,30 +167,30 @@ impl Validation {
         Ok(read)
     }
 
-    /// Whether there is anything to report on.
+    /// Whether there is anything to report.
     pub fn has_scenarios(&self) -> bool {
         !self.scenarios.is_empty()
     }
 
-    /// The same of a run that waits for this.
+    /// The same for a run that waits for this.
     #[must_use]
     pub fn waiting(self, waits: Option<String>) -> Self {
         Self { waits, ..self }
     }
 
-    /// How many scenarios were not to be run any more.
+    /// The number of scenarios that were not run.
     fn not_run(&self) -> usize {
         self.scenarios.iter().filter(|scenario| scenario.not_run.is_some()).count()
     }
 
-    /// Whether what nobody decided is missed: a judge was meant to.
+    /// Whether undecided parts matter: a judge should have decided them.
     fn wants_judge(&self) -> bool {
         self.status == "undecided"
     }
 }
 
 impl ScenarioResult {
-    /// Steps that did not pass, unless it was the setup that broke: then none of them was run.
+    /// Steps that did not pass; none if the setup failed, because they were not run.
     fn short(&self) -> impl Iterator<Item = &StepResult> {
         let ran = self.broken.is_none();
         self.steps.iter().filter(move |step| ran && step.verdict.passed != Some(true))
@@ -198,7 +198,8 @@ impl ScenarioResult {
 }
 
 impl StepResult {
-    /// Its name in reports of machines, which stays the same if steps before it come and go: what it does, or its kind.
+    /// Its name in reports for machines, which stays the same if earlier steps are added or removed: its
+    /// description or kind.
     fn name(&self) -> &str {
         match (self.description.trim(), self.kind.as_str()) {
             ("", "") => "step",
@@ -207,7 +208,7 @@ impl StepResult {
         }
     }
 
-    /// Its place as people count, and what it does.
+    /// Its number from 1, and its description.
     fn title(&self) -> String {
         let number = self.index + 1;
         if self.description.is_empty() {

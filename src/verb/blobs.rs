@@ -5,19 +5,19 @@ use crate::value::{BlobRef, Digest};
 
 /// Content-addressed storage. Both calls are short and may block for a disk read.
 pub trait Blobs: Send + Sync + 'static {
-    /// Keeps `bytes`; they are on disk no later than the next fact that is appended.
+    /// Stores `bytes`; they are on disk no later than the next fact that is appended.
     fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError>;
     /// The bytes with that digest.
     fn get(&self, digest: &Digest) -> Result<Arc<[u8]>, BlobError>;
 }
 
-/// Why a blob could not be kept or found.
+/// The reason why a blob could not be stored or found.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BlobError {
-    /// Nothing is kept under that digest.
+    /// There is no content with that digest.
     #[error("no content {0} in the store")]
     Missing(Digest),
-    /// What is kept under that digest has another one.
+    /// The content does not match its digest.
     #[error(
         "the content {0} in the store is damaged, or another program changed it: use another `--data-dir`"
     )]
@@ -36,7 +36,7 @@ impl From<BlobError> for super::Failure {
     }
 }
 
-/// Blobs in memory, for tests and for runs that keep nothing.
+/// Blobs in memory, for tests and for runs without a store.
 #[derive(Default)]
 pub struct MemoryBlobs(Mutex<HashMap<Digest, Arc<[u8]>>>);
 

@@ -10,23 +10,23 @@ use super::{Bound, Context, Draft, DynResource, Failure, Output, Refusal, Remark
 use crate::schema::Schema;
 use crate::value::Value;
 
-/// All verbs and resources there are, by name, in the order in which they were added.
+/// All verbs and resources by name, in the order in which they were added.
 #[derive(Clone, Default)]
 pub struct Catalog {
     verbs: IndexMap<&'static str, Arc<dyn DynVerb>>,
     resources: IndexMap<&'static str, Arc<dyn DynResource>>,
-    /// Lanes that somebody else declares.
+    /// Additional lanes.
     lanes: Vec<String>,
-    /// Verbs that do not exist any more, and what is written in their place.
+    /// Former verbs, and their replacements.
     replaced: IndexMap<&'static str, &'static str>,
-    /// Says what is wrong with the name of a model.
+    /// Checks the name of a model.
     models: Option<Arc<UnknownModel>>,
 }
 
-/// What is wrong with the name of a model and what to do about it, if anything is.
+/// The problem with the name of a model and a hint, if there is a problem.
 type UnknownModel = dyn Fn(&str) -> Option<(String, String)> + Send + Sync;
 
-/// What a name in the catalog stands for.
+/// The meaning of a name in the catalog.
 pub enum Entry<'a> {
     /// A leaf verb.
     Verb(&'a Arc<dyn DynVerb>),
@@ -56,14 +56,14 @@ impl Catalog {
         self
     }
 
-    /// The same catalog, where `help` says what is written in place of the former verb `name`.
+    /// The same catalog, in which `help` describes the replacement of the former verb `name`.
     #[must_use]
     pub fn replaced(mut self, name: &'static str, help: &'static str) -> Self {
         self.replaced.insert(name, help);
         self
     }
 
-    /// What is written in place of the former verb `name`, if there was one.
+    /// The replacement of the former verb `name`, if there was one.
     pub fn replacement(&self, name: &str) -> Option<&'static str> {
         self.replaced.get(name).copied()
     }
@@ -83,14 +83,14 @@ impl Catalog {
         self.verbs.values()
     }
 
-    /// The same catalog where `lanes` exist beside those of verbs.
+    /// The same catalog with additional `lanes`.
     #[must_use]
     pub fn with_lanes(mut self, lanes: impl IntoIterator<Item = String>) -> Self {
         self.lanes.extend(lanes);
         self
     }
 
-    /// The same catalog where `unknown` says what is wrong with the name of a model.
+    /// The same catalog, in which `unknown` checks names of models.
     #[must_use]
     pub fn with_models(
         self,
@@ -99,12 +99,12 @@ impl Catalog {
         Self { models: Some(Arc::new(unknown)), ..self }
     }
 
-    /// What is wrong with the name of a model, and what to do about it. `None` where it is known, or any name will do.
+    /// The problem with the name of a model, and a hint. `None` if it is known, or every name is allowed.
     pub fn unknown_model(&self, name: &str) -> Option<(String, String)> {
         self.models.as_ref()?(name)
     }
 
-    /// The names of all lanes, those that no verb brings along too.
+    /// The names of all lanes, including additional ones.
     pub fn lane_names(&self) -> impl Iterator<Item = &str> {
         let verbs = self.verbs.values().flat_map(|verb| {
             std::iter::once(verb.traits().lane).chain(verb.lanes().iter().map(|(name, _)| *name))
@@ -113,7 +113,7 @@ impl Catalog {
         verbs.chain(resources).chain(["default"]).chain(self.lanes.iter().map(String::as_str))
     }
 
-    /// How many attempts may be under way in lanes that verbs bring along, where nobody says otherwise.
+    /// The default limits of parallel attempts in the lanes of verbs.
     pub fn lanes(&self) -> IndexMap<String, usize> {
         let lanes = self.verbs.values().flat_map(|verb| verb.lanes());
         std::iter::once(&super::PURE_LANE)
@@ -128,7 +128,7 @@ impl Catalog {
     }
 }
 
-/// A future of an erased call.
+/// The future of an erased call.
 pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Output<Value>, Failure>> + Send + 'a>>;
 
 /// A [`Verb`] with its types erased.
@@ -155,7 +155,7 @@ pub trait DynVerb: Send + Sync + 'static {
     fn reads_files(&self) -> bool;
     /// See [`Verb::lane`].
     fn lane(&self, with: &Value) -> &'static str;
-    /// The same as a function.
+    /// The trait as a function.
     fn lane_of(&self) -> fn(&Value) -> &'static str;
     /// JSON Schema of its input.
     fn with_schema(&self) -> Value;
@@ -167,7 +167,7 @@ pub trait DynVerb: Send + Sync + 'static {
     fn depends_on(&self, with: &Value) -> Option<String>;
     /// See [`Verb::remarks`].
     fn remarks(&self, with: &Value) -> Vec<Remark>;
-    /// See [`Verb::refusals`]: those of an input that is not rendered yet and are certain whatever it becomes.
+    /// See [`Verb::refusals`]: the refusals of an input with unrendered templates that are certain.
     fn refusals(&self, draft: &Draft) -> Vec<Refusal>;
     /// Reads `with` and runs.
     fn run(&self, with: Value, cx: Context) -> Running<'_>;
@@ -251,14 +251,14 @@ impl<V: Verb> DynVerb for V {
             let with = accepted(V::NAME, &with, V::refusals)?;
             let output = Verb::run(self, with, cx).await?;
             let value = serde_json::to_value(output.value).map_err(|e| {
-                Failure::new(super::Class::Bug, format!("the output of `{}` is no JSON: {e}", V::NAME))
+                Failure::new(super::Class::Bug, format!("the output of `{}` is not JSON: {e}", V::NAME))
             })?;
             Ok(Output { value, spent: output.spent })
         })
     }
 }
 
-/// Reads a rendered input, or says which key is wrong.
+/// Parses a rendered input, or returns which key is wrong.
 pub(super) fn read<T: DeserializeOwned + JsonSchema>(name: &str, with: &Value) -> Result<T, Failure> {
     T::deserialize(with).map_err(|error| unreadable::<T>(name, with, &error))
 }
@@ -266,14 +266,14 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(name: &str, with: &Value) -
 /// The failure of an input that cannot be read because of `error`.
 pub(super) fn unreadable<T: JsonSchema>(name: &str, with: &Value, error: &serde_json::Error) -> Failure {
     let error = error.to_string();
-    // Where a key takes several forms, only the schema can say which key it is.
+    // If a key has several forms, only the schema identifies the wrong key.
     let vague = error.starts_with("data did not match any variant");
     let complaint = vague.then(|| violation::<T>(with)).flatten().unwrap_or(error);
     Failure::permanent(format!("`{name}` cannot use its input: {complaint}"))
-        .hint(format!("`atoll explain verb {name}` lists what it takes"))
+        .hint(format!("`atoll explain verb {name}` lists its keys"))
 }
 
-/// The input of an attempt, or why the attempt ends before it begins.
+/// The input of an attempt, or the failure that ends it before it starts.
 pub(super) fn accepted<T: DeserializeOwned + JsonSchema>(
     name: &str,
     with: &Value,
@@ -286,7 +286,7 @@ pub(super) fn accepted<T: DeserializeOwned + JsonSchema>(
     }
 }
 
-/// What the schema of `T` says about `with`, with the place.
+/// The violation of the schema of `T` in `with`, with its location.
 fn violation<T: JsonSchema>(with: &Value) -> Option<String> {
     let schema = Schema::compile("with", schemars::schema_for!(T).to_value()).ok()?;
     schema.violations(with).first().map(ToString::to_string)

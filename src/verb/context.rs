@@ -11,81 +11,84 @@ use crate::id::{Address, RunId};
 use crate::schema::Schema;
 use crate::value::{Value, change_texts};
 
-/// What a verb or resource may use beside its input. Cheap to clone.
+/// What a verb or resource may use besides its input. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// The run.
+    /// Id of the run.
     pub run: RunId,
-    /// The step instance.
+    /// Address of the step instance.
     pub address: Address,
-    /// Which attempt at it this is, from 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// The same for every attempt at this step instance: hand it to the other side where it takes one.
+    /// Key that is the same for every attempt at this step instance, for services that support idempotency
+    /// keys.
     pub idempotency_key: String,
-    /// Ends when the attempt should end: stop at once, leave nothing behind, return [`Failure::cancelled`].
+    /// Cancellation of the attempt: stop at once, clean up, return [`Failure::cancelled`].
     pub cancel: CancellationToken,
-    /// Ends when the run takes no new work: an attempt that only waits for something that goes on elsewhere, and that its
-    /// cursor leads back to, need not wait for it and may return [`Failure::cancelled`]. All others may pass over it.
+    /// Signal that the run starts no new work. An attempt that only waits for something outside Atoll, to
+    /// which its cursor leads back, may return [`Failure::cancelled`]. All others can ignore it.
     pub stopping: CancellationToken,
-    /// Where progress goes.
+    /// Receiver of progress messages.
     pub progress: Progress,
-    /// What an earlier attempt saved before it was cut off.
+    /// Value that an earlier attempt saved before it was interrupted.
     pub cursor: Option<Value>,
-    /// Where to save such a value.
+    /// Storage for such a value.
     pub cursors: CursorSink,
-    /// Where to ask before more is spent than the attempt began with.
+    /// Requests for a larger budget than the attempt started with.
     pub funds: Funds,
     /// Content-addressed storage of the run.
     pub blobs: Arc<dyn Blobs>,
-    /// The time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Directories.
+    /// Directories for the attempt.
     pub workspace: Workspace,
     /// Secrets by name, those that are allowed: see [`Context::secret`].
     pub secrets: Arc<dyn Secrets>,
-    /// What the user allows this run.
+    /// Permissions of this run.
     pub grants: Arc<Grants>,
-    /// The schema that the step's header puts on the output, for verbs that can make use of it early.
-    /// The engine checks the output against it in any case.
+    /// Schema of the step for the output, for verbs that can use it early. The engine always checks the
+    /// output against it.
     pub schema: Option<Arc<Schema>>,
 }
 
-/// Directories that an attempt may use.
+/// The directories for an attempt.
 #[derive(Clone, Debug)]
 pub struct Workspace {
-    /// Where relative paths that the author or user wrote start from.
+    /// Directory that relative paths of authors and users start from.
     pub project: PathBuf,
-    /// Where steps of the run keep files that are not products; exists if the input of the attempt names it.
+    /// Directory of the run for files that are not products; it exists if the input of the attempt refers to
+    /// it.
     pub kept: PathBuf,
-    /// Private to the attempt, exists when [`Workspace::scratch_dir`] has been called; removed with the run's
-    /// temporary files.
+    /// Private directory of the attempt. It exists after a call of [`Workspace::scratch_dir`], and is removed
+    /// with the temporary files of the run.
     pub scratch: PathBuf,
 }
 
-/// Something a step says while it works; shown, never read by the pipeline.
+/// A progress message of a step; shown, never read by the pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "note", rename_all = "snake_case")]
 pub enum Note {
     /// A line of text.
     Line {
-        /// The line.
+        /// Text of the line.
         text: String,
     },
-    /// A piece of an answer that is still coming in.
+    /// A piece of an answer that is being received.
     Chunk {
-        /// The piece.
+        /// Text of the piece.
         text: String,
     },
-    /// How far it is.
+    /// A progress count.
     Count {
         /// Units done.
         done: u64,
-        /// Units in all, where known.
+        /// Total number of units, if known.
         total: Option<u64>,
     },
 }
 
-/// Where notes go, if anybody hears them. A full or closed channel loses notes, never blocks.
+/// The receiver of progress messages, if any. If its channel is full or closed, messages are lost; it never
+/// blocks.
 #[derive(Clone)]
 pub struct Progress(Option<Arc<dyn Fn(Note) + Send + Sync>>);
 
@@ -100,17 +103,17 @@ impl Progress {
         Self(None)
     }
 
-    /// Says a line.
+    /// Sends a line.
     pub fn line(&self, text: impl Into<String>) {
         self.note(Note::Line { text: text.into() });
     }
 
-    /// Whether anybody hears: a note that is not, need not be made.
+    /// Whether there is a receiver: otherwise messages need not be made.
     pub fn is_heard(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Passes on a note.
+    /// Sends a message.
     pub fn note(&self, note: Note) {
         if let Some(sink) = &self.0 {
             sink(note);
@@ -120,10 +123,11 @@ impl Progress {
 
 type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// Where a verb saves a small value (a batch id, a position) so that paid work is never submitted twice. One that says
-/// `{attempt, spent}` beside its own fields tells what the attempt has cost so far: that is booked where it is cut off.
-/// With `kept = true`, which holds for the attempt that it names or for all, that is all that is booked: what else was set aside is not lost, or not spent. `open = N` says that so
-/// many things go on elsewhere: where the step fails for good, nobody fetches them, and what was set aside counts as lost.
+/// Stores a small value of a verb (a batch id, a position) so that paid work is never submitted twice. Fields
+/// with a meaning: `{attempt, spent}` is the cost of the attempt so far, which is recorded if it is
+/// interrupted. With `kept = true`, only this is recorded, and other reservations do not count as lost. `open
+/// = N` is the number of tasks that continue elsewhere: if the step fails for good, their results are never
+/// fetched, and their reservations count as lost.
 #[derive(Clone)]
 pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);
 
@@ -151,37 +155,38 @@ pub type SecretText = SecretString;
 pub trait Secrets: Send + Sync + 'static {
     /// The secret named `name`, `None` if there is none or a step may not use it.
     fn get(&self, name: &str) -> Option<SecretText>;
-    /// The secret named `name`, for a program that Atoll itself or the user's own settings give it to: needs no grant.
+    /// The secret named `name`, for a program that Atoll itself or the user's own settings give it to: needs
+    /// no permission.
     fn of_settings(&self, name: &str) -> Option<SecretText> {
         self.get(name)
     }
-    /// Why the secret named `name` could not be had, where more can be said than that it is not set.
+    /// The reason why the secret `name` is not available, if it is more specific than that it is not set.
     fn trouble(&self, _name: &str) -> Option<String> {
         None
     }
     /// `text` with every known secret value, in plain or encoded form, replaced by `***`.
     fn redact(&self, text: &str) -> String;
-    /// The same for bytes, which may be text in another encoding than UTF-8, or no text at all.
+    /// The same for bytes, which may be text in another encoding than UTF-8, or binary.
     fn redact_bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let text = String::from_utf8_lossy(bytes);
         let clean = self.redact(&text);
         if clean == text { bytes.to_vec() } else { clean.into_bytes() }
     }
-    /// [`Secrets::redact`] for the beginning of a longer text, of which a secret may be cut.
+    /// [`Secrets::redact`] for the beginning of a longer text, at whose end a secret may be truncated.
     fn redact_head(&self, text: &str) -> String {
         self.redact(text)
     }
-    /// The last place of `text`, at most `at`, where it may be cut: no secret is cut there, and behind it is all that could be the
-    /// beginning of one.
+    /// The last position of `text`, up to `at`, at which it may be split: it is not inside a secret, and the
+    /// beginning of a possible secret comes after it.
     fn cut(&self, _text: &str, at: usize) -> usize {
         at
     }
-    /// Where in `text` secrets are, as ranges of bytes, which may overlap.
+    /// The ranges of bytes in `text` that are secrets; they may overlap.
     fn places(&self, text: &str) -> Vec<(usize, usize)> {
         if self.redact(text) == text { Vec::new() } else { vec![(0, text.len())] }
     }
-    /// The same for the rows of a screen: also where a secret is wrapped in a frame, or where telling parts of one are. The line
-    /// breaks at `wraps` are no breaks for the program.
+    /// The same for the rows of a screen: also finds secrets that are wrapped in a frame, and recognizable
+    /// parts of secrets. The line breaks at `wraps` are not from the program.
     fn places_on_screen(&self, text: &str, _wraps: &[usize]) -> Vec<(usize, usize)> {
         self.places(text)
     }
@@ -191,17 +196,17 @@ pub trait Secrets: Send + Sync + 'static {
     }
 }
 
-/// Why `receiver` cannot be given the secret `name`, if that can be no name of one.
+/// The reason why `receiver` cannot be given the secret `name`, if that is not a valid name.
 pub fn no_name(name: &str, receiver: &str) -> Option<Failure> {
-    // What is not a name may be the value itself: it is not repeated.
+    // An invalid name may be the value itself: it is not repeated.
     let failure = || Failure::permanent(format!("{receiver} has no valid name of a secret"));
     let hint = "give the name of an environment variable, never a value: `{ secret = \"API_TOKEN\" }`";
     (!is_name(name)).then(|| failure().hint(hint))
 }
 
 impl Context {
-    /// The value of the secret `name`, which is to be given to `receiver`, e.g. "the header `authorization`".
-    /// Errors: `auth` if the user has not allowed it, or it is not set.
+    /// The value of the secret `name`, for `receiver`, e.g. "the header `authorization`". Errors with `auth`
+    /// if the user has not allowed it, or it is not set.
     pub fn secret(&self, name: &str, receiver: &str) -> Result<SecretText, Failure> {
         let ask = Ask::Secret(name.to_owned());
         if let Some(failure) = no_name(name, receiver) {
@@ -210,10 +215,10 @@ impl Context {
         if !self.grants.allows(&ask) {
             return Err(Failure::new(
                 Class::Auth,
-                format!("{receiver} would be given the secret `{name}`, and you have not allowed that"),
+                format!("{receiver} requests the secret `{name}`, which is not allowed"),
             )
             .hint(format!(
-                "allow it for this run: `atoll resume {} {}`; `atoll trust FILE` remembers it",
+                "allow it for this run: `atoll resume {} {}`; or remember it: `atoll trust FILE`",
                 self.run,
                 ask.option()
             )));
@@ -257,7 +262,7 @@ impl Context {
     }
 }
 
-/// Whether `name` can be the name of a secret: that of an environment variable.
+/// Whether `name` is a valid name of a secret: that of an environment variable.
 pub fn is_name(name: &str) -> bool {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
     name.len() <= 128

@@ -1,4 +1,4 @@
-//! Reads an input in which templates are not rendered yet: what it says for certain is checked as an attempt would.
+//! Reads an input with unrendered templates: the certain parts are checked as in an attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,11 @@ use super::catalog::unreadable;
 use super::refusal::{Draft, Refusal, is_below, pointer};
 use crate::value::{Digest, Value};
 
-/// How often an input is read with other values in the place of its templates.
+/// The maximum number of times that an input is read with generated values for its templates.
 const TRIES: usize = 200;
 
-/// What an attempt would refuse of `draft`, whatever its templates become. `refuse` says what of a whole input is refused.
+/// The refusals of `draft` that do not depend on its templates. `refuse` returns the refusals of a complete
+/// input.
 pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(
     name: &str,
     draft: &Draft,
@@ -31,16 +32,16 @@ pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(
 }
 
 enum Reading<T> {
-    /// The input, and the templates in whose place nothing can be read.
+    /// The input, and the templates for which no value can be read.
     Whole(T, BTreeSet<String>),
-    /// What is written cannot be read.
+    /// The literal parts are invalid.
     Wrong(Box<Refusal>),
-    /// What the templates become decides whether it can.
+    /// Whether it can be read depends on the templates.
     Unknown,
 }
 
-/// Reads the input. In the place of a template stands its text, or the first of some values that can be read there, or
-/// nothing.
+/// Reads the input. Each template is replaced by its text, or by the first of some generated values that can
+/// be read there, or removed.
 fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<T> {
     let mut value = draft.value.clone();
     let mut tried: BTreeMap<&str, usize> = BTreeMap::new();
@@ -72,7 +73,7 @@ fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<
     Reading::Unknown
 }
 
-/// How many values are made up.
+/// The maximum number of generated values.
 const MADE_UP: usize = 6;
 
 fn schema<T: JsonSchema>() -> Value {
@@ -94,10 +95,10 @@ fn smallest_at<'s>(root: &'s Value, pointer: &str) -> Option<Value> {
     at.into_iter().find_map(|schema| smallest(schema, root, 0))
 }
 
-/// How deep a schema is followed.
+/// The maximum depth of schemas that are followed.
 const DEEPEST: usize = 8;
 
-/// The schemas that `schema` stands for.
+/// The schemas that `schema` consists of or refers to.
 fn alternatives<'s>(schema: &'s Value, root: &'s Value, depth: usize) -> Vec<&'s Value> {
     if depth > DEEPEST {
         return Vec::new();
@@ -110,7 +111,7 @@ fn alternatives<'s>(schema: &'s Value, root: &'s Value, depth: usize) -> Vec<&'s
     if inner.is_empty() { vec![schema] } else { inner }
 }
 
-/// The smallest value that fits `schema`: of an object, what it cannot be without.
+/// The smallest value that fits `schema`: of an object, only the required keys.
 fn smallest(schema: &Value, root: &Value, depth: usize) -> Option<Value> {
     if depth > DEEPEST {
         return None;
@@ -137,7 +138,7 @@ fn smallest(schema: &Value, root: &Value, depth: usize) -> Option<Value> {
     })
 }
 
-/// The value that is tried at the `n`th time; nothing after the last one.
+/// The value for attempt `n`; `None` after the last one.
 fn made_up(n: usize) -> Option<Value> {
     let values = [
         Value::from(Digest::of("").to_string()),
@@ -149,7 +150,7 @@ fn made_up(n: usize) -> Option<Value> {
     values.into_iter().nth(n)
 }
 
-/// Puts `made` in the place of what `pointer` names, or takes that out of its table.
+/// Replaces the value at `pointer` by `made`, or removes it from its table.
 fn put(value: &mut Value, pointer: &str, made: Option<Value>) {
     if let (Some(made), Some(place)) = (&made, value.pointer_mut(pointer)) {
         *place = made.clone();
@@ -159,7 +160,7 @@ fn put(value: &mut Value, pointer: &str, made: Option<Value>) {
     let key = key.replace("~1", "/").replace("~0", "~");
     match value.pointer_mut(outer) {
         Some(Value::Object(table)) => {
-            // It may have been taken out already.
+            // It may have been removed already.
             match made {
                 Some(made) => drop(table.insert(key, made)),
                 None => drop(table.shift_remove(&key)),

@@ -7,31 +7,31 @@ use crate::meter::Meter;
 use crate::value::{Value, unrecordable};
 use crate::visible::without_userinfo;
 
-/// Why a step failed. The list is closed: retries name these words.
+/// The reason why a step failed. The list is closed: retries use these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// A passing fault: connection reset, 5xx, a service that restarts.
+    /// A temporary fault: connection reset, 5xx, a service that restarts.
     Transient,
-    /// Told to slow down; waits as long as it was told and charges no attempt.
+    /// A rate limit: the step waits as long as requested, and the attempt is not counted.
     RateLimited,
-    /// The step's time ran out.
+    /// The time limit of the step was reached.
     Timeout,
-    /// The output broke its schema or a check.
+    /// The output does not fit its schema or a check.
     Rejected,
     /// A model declined to answer.
     Refused,
-    /// No or wrong credentials, or an exhausted account.
+    /// Missing or wrong credentials, or an exhausted account.
     Auth,
     /// A budget would be exceeded.
     Budget,
-    /// Labelled information would have crossed a barrier.
+    /// A flow of labelled information that is not allowed.
     Barrier,
-    /// Will not get better by trying again.
+    /// A fault that another attempt does not fix.
     Permanent,
     /// Stopped from outside.
     Cancelled,
-    /// A fault of Atoll.
+    /// A bug in Atoll.
     Bug,
 }
 
@@ -80,52 +80,54 @@ impl fmt::Display for Class {
     }
 }
 
-/// What callers of a verb or a client decide on: whether to ask again, or somebody else.
+/// The cause, for callers of a verb or a client that decide whether to repeat a call or use another model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A server answered with this status.
     Status(u16),
-    /// A request was sent and not answered.
+    /// A request was sent without an answer.
     Unanswered,
-    /// An answer says nothing, although it could have been longer.
+    /// An answer is empty, although it could have been longer.
     Empty,
     /// There is no recorded answer.
     NotRecorded,
-    /// The other side lacks a feature that the request needs.
+    /// A feature that the request needs is not supported.
     Lacking,
     /// A limit of the caller's own would be exceeded.
     OwnLimit,
 }
 
-/// A step's misfortune: goes to the journal, and to `steps.ID.error` as `{class, message, hint, detail}`.
+/// The failure of a step: recorded in the journal, and available as `steps.ID.error` with `{class, message,
+/// hint, detail}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("{class}: {message}")]
 pub struct Failure {
-    /// Why.
+    /// Class of the failure.
     pub class: Class,
-    /// What happened: lower case, no full stop.
+    /// Message: lower case, no full stop.
     pub message: String,
-    /// What to do next.
+    /// Advice what to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Facts for machines: the rejected answer, violations, an exit code, a log tail.
+    /// Details for machines: the rejected answer, violations, an exit code, a log excerpt.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
-    /// How long the other side asked us to wait, in milliseconds.
+    /// Requested waiting time, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// What the failed attempt cost all the same.
+    /// Cost of the failed attempt.
     #[serde(default, skip_serializing_if = "Meter::is_empty")]
     pub spent: Meter,
-    /// The part of `spent` that is an upper bound: what was sent and not answered. It is corrected once the same call is
-    /// answered.
+    /// Part of `spent` that is an upper bound, for calls that were sent without an answer. It is corrected
+    /// once the same call is answered.
     #[serde(default, skip_serializing_if = "Meter::is_empty")]
     pub unsettled: Box<Meter>,
-    /// What callers decide on beside the class.
+    /// Cause, for decisions of callers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// Whether the other side is down for everybody: once its retries are used up, the run pauses instead of failing.
+    /// Whether the service is down for everyone: once its retries are used up, the run pauses instead of
+    /// failing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outage: bool,
 }
@@ -146,22 +148,22 @@ impl Failure {
         }
     }
 
-    /// One that may pass.
+    /// A temporary fault.
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(Class::Transient, message)
     }
 
-    /// One that stays.
+    /// A permanent fault.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self::new(Class::Permanent, message)
     }
 
-    /// An output that broke its schema or a check.
+    /// An output that does not fit its schema or a check.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(Class::Rejected, message)
     }
 
-    /// The same without secrets, and without user names and passwords in the URLs that it names.
+    /// The same without secrets, and without user names and passwords in its URLs.
     #[must_use]
     pub fn redacted(mut self, secrets: &dyn super::Secrets) -> Self {
         self.message = secrets.redact(&without_userinfo(&self.message));
@@ -170,7 +172,7 @@ impl Failure {
         self
     }
 
-    /// The same, without details that a journal could not give back.
+    /// The same without details that the journal cannot store.
     #[must_use]
     pub fn recordable(mut self) -> Self {
         if let Some(why) = unrecordable("the detail of this failure", &self.detail) {
@@ -179,33 +181,33 @@ impl Failure {
         self
     }
 
-    /// Stopped from outside.
+    /// The failure of a cancelled attempt.
     pub fn cancelled() -> Self {
         Self::new(Class::Cancelled, "stopped")
     }
 
-    /// Says what to do next.
+    /// Sets the hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds facts for machines.
+    /// Sets the details for machines.
     #[must_use]
     pub fn detail(mut self, detail: Value) -> Self {
         self.detail = detail;
         self
     }
 
-    /// Says what callers decide on.
+    /// Sets the cause.
     #[must_use]
     pub fn cause(mut self, cause: Cause) -> Self {
         self.cause = Some(cause);
         self
     }
 
-    /// The status with which a server answered, if that is the cause.
+    /// The HTTP status of the answer, if that is the cause.
     pub fn status(&self) -> Option<u16> {
         match self.cause {
             Some(Cause::Status(status)) => Some(status),
@@ -213,28 +215,28 @@ impl Failure {
         }
     }
 
-    /// Notes how long the other side asked us to wait.
+    /// Sets the requested waiting time.
     #[must_use]
     pub fn retry_after(mut self, span: Duration) -> Self {
         self.retry_after_ms = Some(crate::clock::millis(span));
         self
     }
 
-    /// Notes that the other side is down for everybody.
+    /// Marks that the service is down for everyone.
     #[must_use]
     pub fn outage(mut self) -> Self {
         self.outage = true;
         self
     }
 
-    /// Notes what the attempt cost.
+    /// Sets the cost of the attempt.
     #[must_use]
     pub fn spent(mut self, spent: Meter) -> Self {
         self.spent = spent;
         self
     }
 
-    /// Notes which part of what it cost is an upper bound.
+    /// Sets the part of the cost that is an upper bound.
     #[must_use]
     pub fn unsettled(mut self, unsettled: Meter) -> Self {
         self.unsettled = Box::new(unsettled);

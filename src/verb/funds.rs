@@ -7,16 +7,16 @@ use crate::meter::{Meter, Unit};
 
 type Granting = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
-/// What an attempt may cost.
+/// The bounds for the cost of an attempt.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Bound {
-    /// The most before it asks [`Funds`] for more: set aside when it begins.
+    /// Maximum before it asks [`Funds`] for more: reserved when it starts.
     pub first: Meter,
-    /// The most in all.
+    /// Maximum in total.
     pub most: Meter,
 }
 
-/// Where a verb asks before it spends more than its [`bound`](super::Verb::bound). Cheap to clone.
+/// A verb asks here before it spends more than its [`bound`](super::Verb::bound). Cheap to clone.
 #[derive(Clone)]
 pub struct Funds {
     granted: Meter,
@@ -26,32 +26,32 @@ pub struct Funds {
 }
 
 impl Funds {
-    /// `granted` is what the attempt began with; claims go to `source`, whose future resolves when they are granted or
-    /// refused.
+    /// `granted` is the initial reservation; claims go to `source`, whose future resolves when they are
+    /// granted or refused.
     pub fn new(granted: Meter, source: impl Fn(Meter) -> Granting + Send + Sync + 'static) -> Self {
         Self { granted, unsettled: Meter::new(), source: Arc::new(source), settle: Arc::new(|_| ()) }
     }
 
-    /// The same, where earlier attempts had sent calls in vain for which `unsettled` was booked: `settle` is told what is
-    /// to be booked in its place.
+    /// The same, if earlier attempts sent calls without an answer, for which `unsettled` was recorded:
+    /// `settle` receives the correction.
     #[must_use]
     pub fn unsettled(self, unsettled: Meter, settle: impl Fn(Meter) + Send + Sync + 'static) -> Self {
         Self { unsettled, settle: Arc::new(settle), ..self }
     }
 
-    /// Nothing is ever refused.
+    /// No limits.
     pub fn endless() -> Self {
         Self::new(Meter::new(), |_| Box::pin(async { Ok(()) }))
     }
 
-    /// Sets `more` aside for this attempt, on top of what it has. Waits where other attempts may leave something over;
-    /// the failure is of class `budget`.
+    /// Reserves `more` for this attempt, in addition. Waits if other attempts may release something; the
+    /// failure has the class `budget`.
     pub async fn reserve(&self, more: Meter) -> Result<(), Failure> {
         (self.source)(more).await
     }
 }
 
-/// The dealings of one attempt: what it has set aside, what calls under way may cost, what it has spent.
+/// The accounting of one attempt: its reservations, the possible cost of calls in progress, its spending.
 pub struct Purse {
     funds: Funds,
     state: Mutex<State>,
@@ -60,18 +60,18 @@ pub struct Purse {
 #[derive(Default)]
 struct State {
     granted: Meter,
-    /// What may be spent: all that was asked for and is not settled.
+    /// Reserved amounts that are not settled.
     open: Meter,
-    /// The part of it that has been sent: whatever ends it, it may have been spent.
+    /// The part that was sent: it may have been spent, however the call ends.
     sent: Meter,
     spent: Meter,
     lost: f64,
-    /// What was booked for calls that earlier attempts had sent in vain.
+    /// The recorded cost of calls that earlier attempts sent without an answer.
     earlier: Meter,
 }
 
 impl Purse {
-    /// The purse of an attempt.
+    /// The accounting of a new attempt.
     pub fn new(cx: &Context) -> Self {
         let (granted, earlier) = (cx.funds.granted.clone(), cx.funds.unsettled.clone());
         let state = State { granted, earlier, ..State::default() };
@@ -82,9 +82,9 @@ impl Purse {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sure that something that may cost up to `most` can be paid, beside everything else of this attempt.
+    /// Reserves the cost of a call of up to `most`, in addition to everything else of this attempt.
     ///
-    /// Errors: `budget`; then nothing is to be begun.
+    /// Errors with `budget`; the call must not be made then.
     pub async fn cover(&self, most: &Meter) -> Result<Covered<'_>, Failure> {
         let claim = Claim { purse: self, most: Some(most.clone()) };
         let short = {
@@ -109,12 +109,12 @@ impl Purse {
         Ok(claim.granted())
     }
 
-    /// What was spent so far.
+    /// The amount spent so far.
     pub fn spent(&self) -> Meter {
         self.state().spent.clone()
     }
 
-    /// What was sent and may have cost up to `most` has ended after all, and cost `spent`.
+    /// Settles a sent call of up to `most` that has ended after all, and cost `spent`.
     pub fn end_sent(&self, most: &Meter, spent: &Meter) {
         self.end(most, true, spent);
     }
@@ -129,21 +129,21 @@ impl Purse {
         state.spent.absorb_shares(spent);
     }
 
-    /// What was sent and not answered, now that the attempt ends: it counts with all that it may have cost, and in `lost`.
-    /// What still waited to be sent costs nothing.
+    /// The cost of calls that were sent without an answer, at the end of the attempt: their maximum cost, and
+    /// their number in `lost`. Calls that were not sent yet cost nothing.
     pub fn unsettled(&self) -> Meter {
         let state = self.state();
         if state.lost > 0.0 { state.sent.clone().with(Unit::Lost, state.lost) } else { Meter::new() }
     }
 
-    /// What is set aside for calls that are not sent yet.
+    /// The reservations of calls that are not sent yet.
     pub fn waiting(&self) -> Meter {
         let state = self.state();
         state.sent.shortfall(&state.open)
     }
 
-    /// Gives back what is set aside beyond what was spent and what calls in progress may cost. It is free once a cursor
-    /// with it as `free` is on disk.
+    /// Releases reservations beyond the spending and the calls in progress. They are released once a cursor
+    /// with this amount as `free` is on disk.
     pub fn free(&self) -> Meter {
         let mut state = self.state();
         let mut used = state.spent.plain();
@@ -153,8 +153,8 @@ impl Purse {
         free
     }
 
-    /// A call was answered that earlier attempts with the same input had sent in vain, and cost `each`. They count with
-    /// that now, as estimates, if the same model was asked.
+    /// Settles calls that earlier attempts with the same input sent without an answer, now that one was
+    /// answered and cost `each`. They count with that amount, as estimates, if the model is the same.
     pub fn repeated(&self, each: &Meter) {
         if each.is_empty() {
             return;
@@ -170,7 +170,7 @@ impl Purse {
     }
 }
 
-/// What is not granted yet; dropped, it is as if it had never been asked for.
+/// A claim that is not granted yet; dropping it cancels it.
 struct Claim<'a> {
     purse: &'a Purse,
     most: Option<Meter>,
@@ -191,7 +191,8 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// Something that can be paid. Dropped without being settled it counts as lost, if it was sent: its cost is unknown then.
+/// A reserved call. If it is dropped after it was sent, without being settled, it counts as lost: its cost is
+/// unknown.
 #[must_use]
 pub struct Covered<'a> {
     purse: &'a Purse,
@@ -200,7 +201,7 @@ pub struct Covered<'a> {
 }
 
 impl Covered<'_> {
-    /// It is sent now: from here on it may cost something.
+    /// Marks the call as sent: from now on it may cost something.
     pub fn sent(&self) {
         if !self.sent.swap(true, Ordering::Relaxed) {
             let mut state = self.purse.state();
@@ -209,17 +210,17 @@ impl Covered<'_> {
         }
     }
 
-    /// The most that it may cost.
+    /// Its maximum cost.
     pub fn most(&self) -> Meter {
         self.most.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether something that may cost up to `most` can be paid with it.
+    /// Whether the reservation covers a call of up to `most`.
     pub fn covers(&self, most: &Meter) -> bool {
         self.most().shortfall(most).is_empty()
     }
 
-    /// It was not sent after all, or refused: as it is, it costs nothing.
+    /// Marks the call as not sent, or refused: it costs nothing.
     pub fn recall(&self) {
         if self.sent.swap(false, Ordering::Relaxed) {
             let mut state = self.purse.state();
@@ -228,10 +229,10 @@ impl Covered<'_> {
         }
     }
 
-    /// It was sent, refused, and is to be sent again as something that may cost up to `most`: makes sure that this can be
-    /// paid. Until it is sent again it costs nothing.
+    /// For a call that was refused and is to be sent again as one of up to `most`: reserves the difference.
+    /// Until it is sent again it costs nothing.
     ///
-    /// Errors: `budget`; then it is not to be sent.
+    /// Errors with `budget`; the call must not be sent then.
     pub async fn raise(&self, most: &Meter) -> Result<(), Failure> {
         self.recall();
         let before = self.most();
@@ -243,12 +244,12 @@ impl Covered<'_> {
         Ok(())
     }
 
-    /// Makes `other` pay for what this pays for.
+    /// Moves the cost of `other` to this reservation.
     fn merge_into(self, other: &Self) {
         other.most.lock().unwrap_or_else(PoisonError::into_inner).absorb_shares(&self.most());
     }
 
-    /// It has ended and cost `spent`.
+    /// Settles the call, which cost `spent`.
     pub fn settle(self, spent: &Meter) {
         self.purse.end(&self.most(), self.sent.load(Ordering::Relaxed), spent);
     }
@@ -265,7 +266,7 @@ mod tests {
         let purse = Purse::new(&cx);
         let most = Meter::new().with("usd", 5.0);
         let waiting = purse.cover(&most).await.unwrap();
-        assert!(purse.unsettled().is_empty(), "it waits for its turn");
+        assert!(purse.unsettled().is_empty(), "it is queued");
         let sent = purse.cover(&most).await.unwrap();
         sent.sent();
         assert_eq!(purse.unsettled(), Meter::new().with("usd", 5.0).with("lost", 1.0));
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!(purse.free(), usd(4.0));
         assert!(purse.free().is_empty());
         let other = purse.cover(&usd(3.0)).await.unwrap();
-        assert!(purse.free().is_empty(), "it is set aside for a call");
+        assert!(purse.free().is_empty(), "it is reserved for a call");
         other.settle(&Meter::new());
         assert_eq!(*claims.lock().unwrap(), [usd(5.0), usd(3.0)]);
     }
@@ -344,7 +345,7 @@ mod tests {
         purse(&Meter::new()).repeated(&call(1.0).paid("acme/big", "judge"));
         assert!(
             told.lock().unwrap().is_empty(),
-            "another model's price says nothing, and nothing is to be settled"
+            "another model's price is irrelevant, and nothing is to be settled"
         );
         let same = purse(&booked);
         same.repeated(&call(1.0).paid("acme/big", "judge"));

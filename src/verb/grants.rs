@@ -7,11 +7,12 @@ use globset::GlobSet;
 use super::{SecretText, Secrets};
 use crate::value::{Digest, Value};
 
-/// The host that stands for all hosts.
+/// The pattern for all hosts.
 pub const EVERY_HOST: &str = "*";
 
-/// What the user allows the steps of a run: which secrets they may use, which hosts a sandboxed service may reach, and
-/// which unusual files they may write. Pipelines, projects and scenario directories only ask. Empty by default.
+/// The permissions that the user gave to the steps of a run: which secrets they may use, which hosts a
+/// sandboxed service may reach, and which unusual files they may write. Pipelines, projects and scenario
+/// directories can only request them. Empty by default.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     everything: bool,
@@ -20,25 +21,25 @@ pub struct Grants {
     files: GlobSet,
     library: Arc<BTreeSet<String>>,
     trusted: BTreeMap<PathBuf, Digest>,
-    /// What this run's own pipeline and files may use, because the user trusts them.
+    /// Permissions for this run's own pipeline and files, because the user trusts them.
     derived: BTreeSet<Ask>,
 }
 
-/// Something that a file asks for.
+/// A permission that a file requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ask {
-    /// The value of a secret, by name.
+    /// Use of a secret, by name.
     Secret(String),
     /// A connection to a host, as `NAME:PORT`, or to [`EVERY_HOST`].
     Egress(String),
 }
 
-/// An [`Ask`] with the JSON pointer of the value that asks.
+/// An [`Ask`] with the JSON pointer of the requesting value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Where it is asked for.
+    /// Location of the request.
     pub pointer: String,
-    /// What is asked for.
+    /// Requested permission.
     pub what: Ask,
 }
 
@@ -48,7 +49,7 @@ impl Grants {
         Self { everything: true, ..Self::default() }
     }
 
-    /// Allows what is asked for.
+    /// Allows a request.
     pub fn allow(&mut self, ask: Ask) {
         match ask {
             Ask::Secret(name) => self.secrets.insert(name),
@@ -56,8 +57,8 @@ impl Grants {
         };
     }
 
-    /// Allows the pipeline of this run what a file asks for that the user trusts. The caller has seen that all of the pipeline is
-    /// trusted: whatever it is made of decides where that goes.
+    /// Allows the pipeline of this run the requests of a file that the user trusts. The caller has checked
+    /// that all files of the pipeline are trusted, because each of them can decide where a secret goes.
     pub fn allow_pipeline(&mut self, ask: Ask) {
         self.derived.insert(ask);
     }
@@ -67,33 +68,34 @@ impl Grants {
         self.files = files;
     }
 
-    /// Names the texts that Atoll reads from a project where this has them, by their paths in it.
+    /// Sets the texts that Atoll reads from a project, by their paths in it.
     pub fn reserve(&mut self, library: impl IntoIterator<Item = String>) {
         self.library = Arc::new(library.into_iter().collect());
     }
 
-    /// Whether a project that has a file at `path`, or one of its directories, changes with it what Atoll does there.
+    /// Whether a file at `path` in a project, or one of its directories, changes the behaviour of Atoll in
+    /// that project.
     pub fn is_reserved(&self, path: &str) -> bool {
         let starts = path.match_indices('/').map(|(at, _)| at + 1);
         std::iter::once(0).chain(starts).any(|start| self.library.contains(&path[start..]))
     }
 
-    /// Allows all that the file at `path` asks for, while its content has `digest`.
+    /// Allows all requests of the file at `path` while its content has `digest`.
     pub fn trust(&mut self, path: PathBuf, digest: Digest) {
         self.trusted.insert(path, digest);
     }
 
-    /// Whether all that the file at the absolute `path` asks for is allowed.
+    /// Whether all requests of the file at the absolute `path` are allowed.
     pub fn trusts(&self, path: &Path, digest: &Digest) -> bool {
         self.everything || self.trusted.get(path) == Some(digest)
     }
 
-    /// Whether a step may use it.
+    /// Whether steps may use it.
     pub fn allows(&self, ask: &Ask) -> bool {
         self.allows_all(ask) || self.derived.contains(ask)
     }
 
-    /// Whether it is allowed whoever asks. A host is also allowed by its name without the port.
+    /// Whether it is allowed for every requester. A host is also allowed by its name without the port.
     pub fn allows_all(&self, ask: &Ask) -> bool {
         self.everything
             || match ask {
@@ -122,7 +124,7 @@ impl Grants {
 }
 
 impl Ask {
-    /// The option that allows it.
+    /// The command-line option that allows it.
     pub fn option(&self) -> String {
         match self {
             Self::Secret(name) => format!("--allow-secret {name}"),
@@ -131,8 +133,8 @@ impl Ask {
         }
     }
 
-    /// Everything that `value` asks for: tables with `secret = "NAME"`, inputs of type `secret` with a default, and
-    /// `egress`. A name that is still a template asks for nothing yet.
+    /// All requests in `value`: tables with `secret = "NAME"`, inputs of type `secret` with a default, and
+    /// `egress`. A name that is still a template is no request yet.
     pub fn all_of(value: &Value) -> Vec<Asked> {
         let mut found = Vec::new();
         collect(value, "", &mut found);
@@ -140,7 +142,7 @@ impl Ask {
         found
     }
 
-    /// Where something may be asked for that is known only in the run, as a JSON pointer, with the template that decides it.
+    /// The JSON pointers of possible requests that are known only during the run, with their templates.
     pub fn decided_later(value: &Value) -> Vec<(String, String)> {
         let mut found = Vec::new();
         collect(value, "", &mut found);
@@ -159,10 +161,10 @@ fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// Tables whose keys are names that the author chose.
+/// The tables whose keys are names chosen by the author.
 const NAMED: [&str; 4] = ["env", "headers", "query", "variables"];
 
-/// Keys whose values may be, or hold, `{ secret = "NAME" }`.
+/// The keys whose values may be or contain `{ secret = "NAME" }`.
 const TAKES_SECRETS: [&str; 7] =
     ["env", "headers", "query", "variables", "basic", "authorization", "password"];
 
@@ -183,7 +185,7 @@ fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
                 if key == "egress" && !chosen {
                     hosts(inner, &pointer, found);
                 }
-                // A whole table that is made in the run may have secrets in it.
+                // A whole table that is computed during the run may contain secrets.
                 if let (true, Some(text)) = (TAKES_SECRETS.contains(&key.as_str()) && !chosen, inner.as_str())
                     && is_template(text)
                 {
@@ -214,14 +216,14 @@ fn hosts(egress: &Value, pointer: &str, found: &mut Vec<Asked>) {
     found.extend(hosts.map(|host| Asked { pointer: pointer.to_owned(), what: Ask::Egress(host.to_owned()) }));
 }
 
-/// Secrets as a step sees them: only those that are allowed.
+/// The secrets that steps can use: only those that are allowed.
 pub struct AllowedSecrets {
     secrets: Arc<dyn Secrets>,
     grants: Arc<Grants>,
 }
 
 impl AllowedSecrets {
-    /// Those of `secrets` that `grants` allow.
+    /// The secrets in `secrets` that `grants` allow.
     pub fn new(secrets: Arc<dyn Secrets>, grants: Arc<Grants>) -> Self {
         Self { secrets, grants }
     }

@@ -2,33 +2,33 @@ use std::collections::BTreeSet;
 
 use super::Failure;
 
-/// Why an attempt ends before it begins: what its input says cannot be done. An attempt asks for the same as `check` does
-/// before a run, so that both say the same.
+/// A reason why an attempt ends before it starts, because its input is invalid. `check` uses the same code
+/// before a run, so that both report the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
-    /// JSON Pointers of what is wrong: the last one that is written is where a complaint points.
+    /// JSON Pointers of the problem: a diagnostic points at the last one that is written.
     pub at: Vec<String>,
-    /// What the attempt ends with.
+    /// Failure of the attempt.
     pub failure: Failure,
     /// JSON Pointers of the values that decide it.
     values: BTreeSet<String>,
-    /// JSON Pointers of which it matters only whether there is anything but `null`.
+    /// JSON Pointers of values for which only `null` or not `null` matters.
     given: BTreeSet<String>,
 }
 
 impl Refusal {
-    /// The value at `pointer` cannot be used.
+    /// The value at `pointer` is invalid.
     pub fn of(pointer: impl Into<String>, failure: Failure) -> Self {
         let at = vec![pointer.into()];
         Self { values: at.iter().cloned().collect(), at, failure, given: BTreeSet::new() }
     }
 
-    /// The key at `pointer` cannot be used, whatever stands there.
+    /// The key at `pointer` is invalid, whatever its value.
     pub fn key(pointer: impl Into<String>, failure: Failure) -> Self {
         Self { at: vec![pointer.into()], failure, values: BTreeSet::new(), given: BTreeSet::new() }
     }
 
-    /// There are too few or too many of these `keys`.
+    /// Too few or too many of `keys` are present.
     pub fn among(keys: &[&str], failure: Failure) -> Self {
         let at: Vec<String> = keys.iter().map(|key| pointer("", key)).collect();
         Self { given: at.iter().cloned().collect(), at, failure, values: BTreeSet::new() }
@@ -41,14 +41,14 @@ impl Refusal {
         self
     }
 
-    /// The same, and it matters whether there is something at `pointer`.
+    /// The same, and it matters whether the value at `pointer` is `null`.
     #[must_use]
     pub fn if_given(mut self, pointer: impl Into<String>) -> Self {
         self.given.insert(pointer.into());
         self
     }
 
-    /// The same about what lies under `outer`.
+    /// The same about a value below `outer`.
     #[must_use]
     pub fn below(self, outer: &str) -> Self {
         let moved = |pointer: String| format!("{outer}{pointer}");
@@ -60,7 +60,8 @@ impl Refusal {
         }
     }
 
-    /// Whether it holds whatever the templates of `draft` become. Those in `missing` were left out when it was read.
+    /// Whether it is independent of the templates of `draft`. Those in `missing` were removed when it was
+    /// read.
     pub(super) fn is_certain(&self, draft: &Draft, missing: &BTreeSet<String>) -> bool {
         let touches = |hole: &str, pointer: &str| is_below(hole, pointer) || is_below(pointer, hole);
         let open = |pointer: &String| draft.open.iter().any(|hole| touches(&hole.pointer, pointer));
@@ -72,30 +73,30 @@ impl Refusal {
     }
 }
 
-/// An input as its author wrote it, before anything is rendered.
+/// An input as its author wrote it, before it is rendered.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
-    /// The input. A template in it is its text.
+    /// Value of the input. Its templates are unrendered texts.
     pub value: crate::value::Value,
-    /// The templates in it.
+    /// Templates in it.
     pub open: Vec<Open>,
 }
 
-/// A template whose value is not known yet.
+/// A template whose value is unknown.
 #[derive(Clone, Debug)]
 pub struct Open {
-    /// Where it is: a JSON Pointer.
+    /// Location, as a JSON Pointer.
     pub pointer: String,
-    /// Whether it may become `null`, which is as if nothing had been written.
+    /// Whether it may become `null`, which counts as missing.
     pub may_be_none: bool,
 }
 
-/// The pointer of `key` of what `outer` names.
+/// The pointer of `key` in the value at `outer`.
 pub fn pointer(outer: &str, key: &str) -> String {
     format!("{outer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Whether `pointer` names `outer` or something in it.
+/// Whether `pointer` is `outer` or below it.
 pub(super) fn is_below(pointer: &str, outer: &str) -> bool {
     pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -7,49 +7,50 @@ use serde::de::DeserializeOwned;
 use super::{Context, Draft, Failure, Refusal, Traits};
 use crate::value::Value;
 
-/// Something that `hold` acquires, gives to its body as `held`, and releases afterwards in any case.
+/// A resource that `hold` acquires, passes to its body as `held`, and always releases afterwards.
 pub trait Resource: Send + Sync + 'static {
-    /// The key that names it inside `hold`.
+    /// The key of the resource inside `hold`.
     const NAME: &'static str;
-    /// What it is, in one line.
+    /// A summary, in one line.
     const SUMMARY: &'static str;
-    /// The concurrency lane it counts against while it is being acquired.
+    /// The lane for acquiring it.
     const TRAITS: Traits;
-    /// A step in TOML that shows it.
+    /// An example step in TOML.
     const EXAMPLE: &'static str;
-    /// What it takes, after rendering.
+    /// The rendered input.
     type With: DeserializeOwned + JsonSchema + Send + 'static;
-    /// What the body sees as `held`.
+    /// The value of `held` in the body.
     type Held: serde::Serialize + JsonSchema + Send + 'static;
 
-    /// Why it cannot be acquired with this input. It depends on nothing but the input: see [`Verb::refusals`](super::Verb::refusals).
+    /// The reasons why it cannot be acquired with this input. They depend only on the input: see
+    /// [`Verb::refusals`](super::Verb::refusals).
     fn refusals(_with: &Self::With) -> Vec<Refusal> {
         Vec::new()
     }
 
-    /// Acquires it. The product's misfortune (a service that does not come up) is a lease whose `held` says
-    /// `ok = false`; only our own trouble is a [`Failure`].
+    /// Acquires it. If the product fails (a service that does not start), the result is a lease whose `held`
+    /// has `ok = false`; only other problems are a [`Failure`].
     fn acquire(
         &self,
         with: Self::With,
         cx: Context,
     ) -> impl Future<Output = Result<Box<dyn Lease>, Failure>> + Send;
 
-    /// Lets go of what is kept between two holds. Called when a run ends, for whatever reason.
+    /// Releases what is kept between holds. Called when a run ends, for whatever reason.
     fn settle(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }
 
-/// A resource while it is held.
+/// A held resource.
 pub trait Lease: Send + 'static {
-    /// What the body sees as `held`, serialised from [`Resource::Held`].
+    /// The value of `held` in the body, serialized from [`Resource::Held`].
     fn held(&self) -> Value;
-    /// Lets go, always, and says what `held` has become (final log, exit code).
+    /// Releases the resource and returns the final value of `held` (log, exit code).
     fn release(self: Box<Self>) -> Pin<Box<dyn Future<Output = Value> + Send>>;
 }
 
-/// A future of an erased call.
+/// The future of an erased call.
 pub type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Lease>, Failure>> + Send + 'a>>;
 
 /// A [`Resource`] with its types erased.
@@ -62,13 +63,13 @@ pub trait DynResource: Send + Sync + 'static {
     fn traits(&self) -> Traits;
     /// See [`Resource::EXAMPLE`].
     fn example(&self) -> &'static str;
-    /// JSON Schema of what it takes.
+    /// JSON Schema of its input.
     fn with_schema(&self) -> Value;
     /// JSON Schema of `held`.
     fn held_schema(&self) -> Value;
-    /// See [`Resource::refusals`]: those of an input that is not rendered yet and are certain whatever it becomes.
+    /// See [`Resource::refusals`]: the refusals of an input with unrendered templates that are certain.
     fn refusals(&self, draft: &Draft) -> Vec<Refusal>;
-    /// Reads `with` and acquires.
+    /// Parses `with` and acquires.
     fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_>;
     /// See [`Resource::settle`].
     fn settle(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

@@ -1,4 +1,4 @@
-//! `agent`: somebody works on files until a thing is done: a model with tools, or a program of its own.
+//! `agent`: a model with tools, or an external coding agent, works on a tree of files until a task is done.
 
 mod bound;
 mod goal;
@@ -53,7 +53,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// `models` are asked, `runtimes` give the sandbox; `coders` are found by `programs`.
+    /// `models` answer, `runtimes` provide the sandbox, `programs` locate the external agents in `coders`.
     pub fn new(models: Models, runtimes: Runtimes, coders: CodingAgents, programs: Programs) -> Self {
         Self { models, runtimes, coders, programs }
     }
@@ -62,14 +62,14 @@ impl Agent {
 impl Verb for Agent {
     const NAME: &'static str = "agent";
     const SUMMARY: &'static str =
-        "has a model with tools, or a coding agent of its own, work on a tree of files";
+        "let a model with tools, or an external coding agent, work on a tree of files";
     const TRAITS: Traits = Traits::paid("llm");
     const EXAMPLE: &'static str = r#"[steps.mend]
 output = "schemas/verdict.json"
 
 [steps.mend.agent]
 model  = ["claude-sonnet-4-6", "gpt-5.1"]
-prompt = "This was seen: {{ inputs.observed }} Find out why, and mend the program."
+prompt = "Observed: {{ inputs.observed }} Find the cause and fix the program."
 tree   = "{{ steps.code.output }}"
 turns  = 40
 usd    = 2.0
@@ -85,11 +85,11 @@ wall   = "20m"
         let turns = with.get("turns").map_or_else(|| Some(u64::from(with::turns())), Value::as_u64)?;
         let calls = Meter::new().with("calls", f64::from(u32::try_from(turns).unwrap_or(u32::MAX)));
         if with.get("cli").is_some() {
-            // A program spends without asking.
+            // An external program does not ask before it spends.
             let most = calls.with("usd", usd);
             return Some(Bound { first: most.clone(), most });
         }
-        // A model is asked turn by turn.
+        // A model is called once per turn.
         Some(Bound { first: Meter::new(), most: bound::of(&self.models, with, (turns, usd)) })
     }
 
@@ -124,7 +124,7 @@ wall   = "20m"
 }
 
 impl Agent {
-    /// Has a model work through our tools.
+    /// Runs a model with Atoll's own tools.
     async fn work(&self, job: &Job, cx: &Context) -> Result<Output<Out>, Failure> {
         let saved = Saved::read(cx.cursor.as_ref(), &job.key);
         let (tree, begun) = first_tree(job, saved.as_ref(), cx)?;
@@ -157,7 +157,7 @@ impl Agent {
             () = pulse.stopped(&*cx.clock, job.with.idle.0) => Ok(Err(EndedBy::Idle)),
             end = talk.go() => end.map(Ok),
         };
-        // From here on nothing changes the files any more.
+        // The files do not change after this point.
         bench.halt().await;
         let unsettled = talk.broken_off();
         let ended = match ended {
@@ -172,15 +172,15 @@ impl Agent {
     }
 }
 
-/// Puts the files where they are worked on.
+/// Writes the files into the workspace.
 async fn lay_out(tree: &Tree, bench: &AgentWorkspace, cx: &Context) -> Result<(), Failure> {
     let (tree, place, blobs) = (tree.clone(), bench.workspace(), cx.blobs.clone());
     let laid = tokio::task::spawn_blocking(move || tree.materialise(&*blobs, &place));
-    laid.await.map_err(|e| Failure::new(Class::Bug, format!("`agent` broke down: {e}")))??;
+    laid.await.map_err(|e| Failure::new(Class::Bug, format!("internal error in `agent`: {e}")))??;
     Ok(())
 }
 
-/// What is said of work that came to its end, by itself or by a limit.
+/// The result of work that ended, whether it was finished or stopped by a limit.
 async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<Output<Out>, Failure> {
     let spent = talk.spent.clone();
     let left = match talk.snapshot().await {
@@ -209,7 +209,8 @@ async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<
     }
 }
 
-/// The failure of work that broke off, with what is there of it. What may go on later keeps its conversation.
+/// The failure of interrupted work, with what has been produced. The conversation is kept if a later attempt
+/// can continue it.
 async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
     let cx = talk.cx;
     let goes_on = matches!(
@@ -224,8 +225,8 @@ async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
     with_remains(failure, remains, talk.spent.clone())
 }
 
-/// Lets the next attempt begin anew; what this one cost is told all the same.
+/// Makes the next attempt start from the beginning; the cost of this one is still recorded.
 async fn forget(cx: &Context, spent: &Meter) {
-    // Where it cannot be saved, this attempt is the last one in any case.
+    // If it cannot be saved, this is the last attempt in any case.
     let _ = cx.cursors.save(json!({ "attempt": cx.attempt, "spent": spent, "anew": true })).await;
 }

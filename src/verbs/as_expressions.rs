@@ -1,4 +1,4 @@
-//! What pipelines computed by expressions before there were verbs for it, and observations to compare the two by.
+//! Expressions of earlier pipelines that verbs replaced, and generated observations to compare the two.
 
 #![expect(clippy::disallowed_methods, reason = "tests read a file of the project")]
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::expr::{Data, Expr, Functions, Scope};
 use crate::value::Value;
 
-/// What `expr` gives with the functions of the pipeline `of`.
+/// The value of `expr`, evaluated with the functions of the pipeline `of`.
 pub(super) fn eval(of: &str, expr: &str, names: &[(&str, Value)]) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/grading/functions.toml");
     let file: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
@@ -41,7 +41,7 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// A text of some lines, or none.
+/// A text of several lines, or none.
 fn text() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "GET /items",
@@ -57,7 +57,7 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(words, 0..8).prop_map(|words| words.concat())
 }
 
-/// What was seen of a step.
+/// The output of a step.
 fn step() -> impl Strategy<Value = Value> {
     let decided = prop::sample::select(vec!["held", "failed", "open"]);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), 0usize..4);
@@ -116,7 +116,7 @@ fn steps(range: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Value>> {
     })
 }
 
-/// What was observed of the scenario `id`.
+/// A generated observation of the scenario `id`.
 pub(super) fn observation(id: &'static str) -> impl Strategy<Value = Value> {
     let criteria = prop::sample::select(vec!["", " ", "all is well"]);
     (steps(0..9), steps(1..7), criteria, any::<bool>(), any::<bool>()).prop_map(

@@ -1,4 +1,4 @@
-//! What steps that ask models have in common: how models are named, what an unknown price means, when another is asked.
+//! Shared by verbs that call models: model names, unknown prices, and when to fall back to another model.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,14 +25,14 @@ impl Names {
     }
 }
 
-/// What to do about an unknown price.
+/// How a model without a known price is handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum UnknownCost {
-    /// Fail before anything is asked.
+    /// Fail before any model is called.
     #[default]
     Refuse,
-    /// Count calls and tokens, and no dollars.
+    /// Count calls and tokens, but no dollars.
     Count,
 }
 
@@ -48,9 +48,7 @@ pub(super) fn priced(name: &str, model: &Model) -> Result<(), Failure> {
     )))
 }
 
-/// Complains about models that are written as they are and cannot be asked: unknown ones, and those without a price
-/// where the step does not say that this does not matter.
-/// The models that `with` names, a line each: which one the name stands for, by which provider, at which address.
+/// The models that `with` names, a line each: the model behind the name, its provider and address.
 pub(super) fn served(models: &Models, with: &Value) -> String {
     let names: Vec<&str> = match &with["model"] {
         Value::String(name) => vec![name],
@@ -95,8 +93,8 @@ pub(super) fn remarks(models: &Models, with: &Value) -> Vec<Remark> {
     meant.filter_map(remark).collect()
 }
 
-/// Whether another model could do better: this one is down, or cannot be paid, or asks for more than a minute of
-/// patience, or lacks a sense or tools, or has no recorded answer.
+/// Whether another model may succeed: this one is down, cannot be paid for, asks to wait for more than a
+/// minute, lacks image input or tools, or has no recorded answer.
 pub(super) fn can_switch(failure: &Failure) -> bool {
     const MINUTE: u64 = 60_000;
     match failure.class {

@@ -1,4 +1,5 @@
-//! The files that scenario files name: read below the directory of the file that names them, and nowhere else.
+//! Files that scenario files refer to. They are read only from the directory of that scenario file and below
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -8,30 +9,30 @@ use crate::rooted_fs::RootedFs;
 use crate::scenario::Attachments;
 use crate::value::Digest;
 
-/// Most bytes of one file.
+/// The maximum size of one file, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Most bytes of all files that are read.
+/// The maximum size of all files together, in bytes.
 const ALL: u64 = 64 << 20;
 
-/// The files beside scenario files, and which of them were read.
+/// Access to the files next to scenario files, and a list of those that were read.
 #[derive(Debug, Default)]
 pub struct Beside {
     /// The directories of scenario files and fixtures, by the name of the file.
     dirs: BTreeMap<String, PathBuf>,
     read: Mutex<BTreeMap<String, (u64, Digest)>>,
-    /// The files that another file has named.
+    /// The files that other files refer to.
     named: Mutex<BTreeSet<String>>,
 }
 
 impl Beside {
-    /// Those beside `files`, each a path and the name by which it is known.
+    /// Access to the files next to `files`, each a path and its display name.
     pub fn of<'a>(files: impl Iterator<Item = &'a (PathBuf, String)>) -> Self {
         let dir = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
         Self { dirs: files.map(|(path, name)| (name.clone(), dir(path))).collect(), ..Self::default() }
     }
 
-    /// What was read: names, sizes and digests.
+    /// The files that were read: names, sizes and digests.
     pub fn read(&self) -> Vec<(String, u64, Digest)> {
         let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.iter().map(|(name, (size, digest))| (name.clone(), *size, *digest)).collect()
@@ -43,7 +44,7 @@ impl Attachments for Beside {
         let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
         if name.is_empty() || !Path::new(name).components().all(plain) {
             return Err(
-                "a file is named relative to the scenario file, and lies in its directory or below it"
+                "a file is named relative to the scenario file, and must be in its directory or below it"
                     .to_owned(),
             );
         }
@@ -53,7 +54,7 @@ impl Attachments for Beside {
         let bytes = opened.map_err(|e| e.to_string())?;
         let below: PathBuf = Path::new(name).components().filter(|part| *part != Component::CurDir).collect();
         let shown = Path::new(file).with_file_name(below).display().to_string();
-        // A file that names itself serves no other.
+        // A file name that refers to the file itself needs no directory.
         if shown != file {
             self.named.lock().unwrap_or_else(PoisonError::into_inner).insert(shown.clone());
         }

@@ -1,4 +1,4 @@
-//! Pages for scenarios: the port of the language, with Chromium behind it.
+//! Browser pages for scenarios: implements the interface of the scenario language with Chromium.
 
 use futures_util::future::BoxFuture;
 
@@ -9,7 +9,7 @@ use crate::value::Value;
 /// Opens pages in Chromium.
 pub struct Pages(pub Chromium);
 
-/// One of them.
+/// An open page.
 struct Open(ChromiumTab);
 
 fn said(error: &CallError) -> String {

@@ -1,4 +1,4 @@
-//! Complaints about files that a step reads, as text.
+//! Diagnostics about files that a step reads, as text.
 
 use crate::diag::{Diagnostic, SourceMap};
 

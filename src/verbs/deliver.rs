@@ -1,4 +1,4 @@
-//! `deliver`: makes a directory exactly a tree.
+//! `deliver`: replaces a directory with the files of a tree.
 
 use std::path::Path;
 
@@ -21,15 +21,15 @@ pub struct Deliver;
 pub struct With {
     /// The tree.
     pub tree: TreeRef,
-    /// The directory that becomes exactly the tree, relative to the project.
+    /// The directory to replace, relative to the project. Afterwards it holds exactly the files of the tree.
     pub into: String,
-    /// A tree that the user gave: its files need no consent.
+    /// A tree that the user provided: its files need no permission.
     #[serde(default)]
     pub trusted: Option<TreeRef>,
-    /// Replaces the content of `into` even if no earlier delivery made it.
+    /// Whether the content of `into` is replaced even if it is not an earlier delivery. Default: `false`.
     #[serde(default)]
     pub force: bool,
-    /// Whether to look only if the tree can be delivered: nothing is written.
+    /// Whether to check only, without writing anything. Default: `false`.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -37,18 +37,18 @@ pub struct With {
 /// Output of `deliver`: can be used wherever a tree is expected.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The directory, absolute.
+    /// Absolute path of the directory.
     pub path: String,
     /// Digest of the tree.
     #[schemars(with = "String")]
     pub tree: Digest,
-    /// Its files.
+    /// Files of the tree.
     pub files: Vec<TreeEntry>,
 }
 
 impl Verb for Deliver {
     const NAME: &'static str = "deliver";
-    const SUMMARY: &'static str = "make a directory exactly a tree of files";
+    const SUMMARY: &'static str = "replace a directory with the files of a tree";
     const TRAITS: Traits = Traits::repeatable("disk").anew();
     const EXAMPLE: &'static str = r#"[steps.page]
 pack = { files = { "index.html" = "<h1>hello</h1>" } }
@@ -65,7 +65,8 @@ deliver = { tree = "{{ steps.page.output.tree }}", into = "out" }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || deliver(&with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`deliver` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `deliver`: {e}")))?
+            .map(Output::free)
     }
 }
 
@@ -77,7 +78,7 @@ fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
     place::usual(&workspace, &into)?;
     if project.starts_with(&into) {
         return Err(Failure::permanent(format!(
-            "{given:?} holds the project itself and cannot be replaced by a tree"
+            "{given:?} contains the project itself and cannot be replaced"
         ))
         .hint("deliver into a directory of its own"));
     }
@@ -87,11 +88,11 @@ fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
     let tree = stored(Some(&with.tree), cx)?;
     if !with.force && holds_foreign_files(&*cx.blobs, &into)? {
         return Err(Failure::permanent(format!(
-            "the directory {given:?} holds files that are no earlier delivery"
+            "the directory {given:?} contains files that are not from an earlier delivery"
         ))
         .hint("choose another directory, or set force = true to replace what is in it"));
     }
-    // What the user gave, or has there already, needs no consent.
+    // Files that the user provided, or that are already there, need no permission.
     let own = stored(with.trusted.as_ref(), cx)?;
     let foreign = tree
         .files
@@ -106,7 +107,7 @@ fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
     } else {
         tree.materialise_at(&*cx.blobs, &into)?;
     }
-    // Other steps may have written their part of a repository since.
+    // Other steps may have written files of a git repository since the check.
     if let Some(failure) = unusual::in_repository(&into) {
         remove_tree(&into).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;
         return Err(failure);

@@ -1,4 +1,4 @@
-//! `diff`: the difference between two trees, as text.
+//! `diff`: the differences between two trees, as text.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ pub struct DiffTrees;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The old tree; none for an empty one.
+    /// The old tree. `null` means an empty one.
     #[serde(default)]
     pub from: Option<TreeRef>,
     /// The new tree.
@@ -26,7 +26,7 @@ pub struct With {
 /// Output of `diff`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// Unified diff; empty if the trees have the same files. Files that are no text are only named.
+    /// Unified diff; empty if the trees are equal. Binary files are only named.
     pub diff: String,
     /// Paths of the files that differ.
     pub files: Vec<String>,
@@ -52,7 +52,8 @@ diff = { from = "{{ steps.page.output }}", to = "{{ steps.better.output }}" }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || compare(&with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`diff` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `diff`: {e}")))?
+            .map(Output::free)
     }
 }
 

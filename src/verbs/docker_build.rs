@@ -1,4 +1,4 @@
-//! `docker_build`: an image from a tree of files. A build that fails is an observation.
+//! `docker_build`: an image from a tree of files. A failed build is a result, not an error.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ impl DockerBuild {
     }
 }
 
-/// What `docker_build` takes.
+/// Input of `docker_build`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
     /// The tree: the output of `pack`, `edit` or `agent`, or its digest.
     pub tree: TreeRef,
-    /// `auto`, `docker` or `process`.
+    /// Where the image is built: `auto`, `docker` or `process`.
     #[serde(default)]
     pub runtime: RuntimeKind,
     /// Path of the Dockerfile in the tree.
@@ -40,16 +40,16 @@ pub struct With {
     /// Build arguments.
     #[serde(default)]
     pub args: BTreeMap<String, String>,
-    /// After how long the build is given up.
+    /// Maximum duration of the build.
     #[serde(default = "patience")]
     pub timeout: Lapse,
-    /// Memory of all processes of a command together, such as `2g`.
+    /// Memory limit of each command of the build with all its processes, such as `2g`.
     #[serde(default)]
     pub memory: Option<String>,
-    /// What the image may take on the disk, such as `4g`. A build that writes more has failed.
+    /// Disk limit of the image, such as `4g`. A build that writes more fails.
     #[serde(default)]
     pub disk: Option<String>,
-    /// Whether commands of the build may reach the network, in Docker. A sandboxed build never does.
+    /// Whether commands of the build have network access, in Docker. A sandboxed build never has it.
     #[serde(default)]
     pub egress: bool,
 }
@@ -62,10 +62,10 @@ fn patience() -> Lapse {
     Lapse(PATIENCE)
 }
 
-/// What `docker_build` brings.
+/// Output of `docker_build`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// How the build went.
+    /// Report of the build.
     #[serde(flatten)]
     pub report: BuildReport,
     /// Digest of the tree.
@@ -87,8 +87,8 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
         let memory = size("memory", with.memory.as_deref()).err().map(|failure| ("/memory", failure));
         let disk = size("disk", with.disk.as_deref()).err().map(|failure| ("/disk", failure));
         let timeout = with.timeout.0.is_zero().then(|| {
-            let failure = Failure::permanent("`timeout` is zero: nothing could be built");
-            ("/timeout", failure.hint("write a span such as 5m"))
+            let failure = Failure::permanent("`timeout` is zero");
+            ("/timeout", failure.hint("write a duration such as 5m"))
         });
         let found = memory.into_iter().chain(disk).chain(timeout);
         let mut found: Vec<Refusal> = found.map(|(at, failure)| Refusal::of(at, failure)).collect();
@@ -103,7 +103,7 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
         let tree = Tree::load(&*cx.blobs, &with.tree.tree)?;
         let every = Ask::Egress(EVERY_HOST.to_owned());
         if with.egress && !cx.grants.allows(&every) {
-            let message = "commands of the build could connect to every host, and you have not allowed that";
+            let message = "this build gives its commands full network access, which is not allowed";
             return Err(Failure::new(Class::Auth, message).hint(format!(
                 "allow it for this run: `atoll resume {} {}`; `atoll trust FILE` remembers it",
                 cx.run,

@@ -1,4 +1,4 @@
-//! `edit`: changes a tree of files, all or nothing.
+//! `edit`: applies edits to a tree of files, all or none.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,22 +16,22 @@ pub struct EditTree;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct With {
-    /// The tree to change; none for an empty one.
+    /// The tree to change. Default: an empty one.
     pub base: Option<TreeRef>,
-    /// Edits, applied in order, all or none: objects with `op` `write` (`path`, `content`), `replace` (`path`, `find`,
-    /// `replace`, `all`), `delete` (`path`) or `rename` (`path`, `to`).
+    /// Edits, applied in order, all or none: objects with `op` `write` (`path`, `content`), `replace`
+    /// (`path`, `find`, `replace`, `all`), `delete` (`path`) or `rename` (`path`, `to`).
     #[schemars(with = "Option<Vec<Edit>>")]
     pub edits: Option<Vec<Value>>,
     /// Whole files to write: a list of `{path, content}`, or an object of contents by path.
     pub files: Option<Whole>,
     /// Text with blocks `=== FILE: path ===` … `=== END FILE ===` and lines `=== DELETE: path ===`.
     pub text: Option<String>,
-    /// Whether the writer of `text` came to an end by itself, as a model's `stop` of `end` says: the last block then
-    /// needs no end line.
+    /// Whether `text` is known to be complete, as if a model's `stop` is `end`: the last block then needs no
+    /// end line.
     pub ended: bool,
-    /// A tree whose files cannot be changed: in the result they are as they are in it.
+    /// A tree of files that cannot be changed: in the result they are as in this tree.
     pub fixed: Option<TreeRef>,
-    /// Whether the result may have no files.
+    /// Whether the result may be empty. Default: `false`.
     pub empty: bool,
 }
 
@@ -41,15 +41,15 @@ pub struct Out {
     /// Digest of the new tree.
     #[schemars(with = "String")]
     pub tree: Digest,
-    /// Its files.
+    /// Files of the new tree.
     pub files: Vec<TreeEntry>,
-    /// What each edit did.
+    /// Effect of each edit.
     pub changes: Vec<AppliedEdit>,
     /// Whether the new tree equals `base`.
     pub unchanged: bool,
 }
 
-/// The keys of which there is one.
+/// The keys of which exactly one is given.
 const FORMS: [&str; 3] = ["edits", "files", "text"];
 
 impl With {
@@ -98,9 +98,10 @@ edit = { base = "{{ steps.page.output }}", edits = [
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
-        // Trees are read and written with calls that block for the disk.
+        // Trees are read and written with blocking disk calls.
         let done = tokio::task::spawn_blocking(move || edit(&with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`edit` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `edit`: {e}")))?
+            .map(Output::free)
     }
 }
 

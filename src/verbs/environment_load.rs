@@ -1,4 +1,4 @@
-//! `environment_load`: what runs beside a program, from the file that says so.
+//! `environment_load`: the sidecar services of a program, from its environment file.
 
 mod built;
 
@@ -20,69 +20,69 @@ use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
 use crate::verb::{Ask, Asked, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
 
-/// Reads an environment.
+/// The verb `environment_load`.
 pub struct EnvironmentLoad {
     runtimes: Runtimes,
 }
 
 impl EnvironmentLoad {
-    /// Images of services are built by `runtimes`.
+    /// `runtimes` build the images of services.
     pub fn new(runtimes: Runtimes) -> Self {
         Self { runtimes }
     }
 }
 
-/// What `environment_load` takes.
+/// Input of `environment_load`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct With {
     /// The file: a path, or the value of an input of type `file`.
     pub file: Option<Named>,
-    /// A file or directory: `environment.toml` in the directory that holds it is read where `file` is not given, if there
-    /// is one. A path, or the value of an input of type `file` or `dir`.
+    /// A file or directory next to the environment: without `file`, `environment.toml` in the same directory
+    /// is read if it exists. A path, or the value of an input of type `file` or `dir`.
     pub near: Option<Named>,
-    /// The same as in the file, in the pipeline itself; of what both say, this counts.
+    /// Additional settings in the format of the file. They override those of the file.
     pub also: Option<Value>,
-    /// Whether the images of services with `code` are built: `hold.service` takes the output as its `environment` then. One
-    /// that does not build is a failure.
+    /// Whether the images of services with `code` are built, so that `hold.service` accepts the output as its
+    /// `environment`. The step fails if a build fails. Default: `false`.
     pub build: bool,
-    /// Where they are built: `auto`, `docker` or `process`.
+    /// Where images are built: `auto`, `docker` or `process`.
     pub runtime: RuntimeKind,
 }
 
-/// What `environment_load` brings back.
+/// Output of `environment_load`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Out {
     /// The file that was read, if any.
     pub file: Option<String>,
-    /// How the program itself is run: keys of `hold.service`.
+    /// Settings for the program itself: keys of `hold.service`.
     pub program: Map<String, Value>,
-    /// The services beside it by name, as `hold.service` takes them; those in `builds` have no `image` yet.
+    /// Sidecar services by name, in the format of `hold.service`; those in `builds` have no `image` yet.
     pub services: Map<String, Value>,
-    /// What has still to be built: nothing with `build = true`.
+    /// Services that are still to be built; empty with `build = true`.
     pub builds: Vec<Build>,
 }
 
 /// A service that is built from a directory.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Build {
-    /// Its name.
+    /// Name of the service.
     pub service: String,
-    /// Its files.
+    /// Files to build from.
     pub tree: TreeRef,
-    /// Path of the Dockerfile among them.
+    /// Path of the Dockerfile among the files.
     pub dockerfile: String,
 }
 
-/// The file that is looked for.
+/// The file name to look for.
 pub const USUAL: &str = "environment.toml";
 
-/// Most bytes of the file.
+/// The maximum size of the file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 impl Verb for EnvironmentLoad {
     const NAME: &'static str = "environment_load";
-    const SUMMARY: &'static str = "read which services run beside a program, and build them";
+    const SUMMARY: &'static str = "read which sidecar services a program needs, and build their images";
     const TRAITS: Traits = Traits::repeatable("disk").anew();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
@@ -99,7 +99,7 @@ environment_load = { near = "examples/visits/scenarios", build = true }
     }
 
     fn refusals(with: &With) -> Vec<Refusal> {
-        // With a file it is what both say that counts.
+        // With a file, the merged settings are checked when the step runs.
         let (None, None, Some(also)) = (&with.file, &with.near, &with.also) else { return Vec::new() };
         let Ok(schema) = schema() else { return Vec::new() };
         let violations = schema.violations(also);
@@ -123,12 +123,12 @@ environment_load = { near = "examples/visits/scenarios", build = true }
         let inner = cx.clone();
         let (build, runtime) = (with.build, with.runtime);
         let read = tokio::task::spawn_blocking(move || load(with, &inner)).await;
-        let mut out =
-            read.map_err(|e| Failure::new(Class::Bug, format!("`environment_load` broke down: {e}")))??;
+        let mut out = read
+            .map_err(|e| Failure::new(Class::Bug, format!("internal error in `environment_load`: {e}")))??;
         if let Some(file) = &out.file {
             let names: Vec<&str> = out.services.keys().map(String::as_str).collect();
-            let beside = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-            cx.progress.line(format!("{file}: beside the program runs {beside}"));
+            let services = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            cx.progress.line(format!("{file}: sidecar services: {services}"));
         }
         if build {
             built::build_all(&mut out, runtime, &self.runtimes, &cx).await?;
@@ -158,7 +158,7 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
         Some(file) => format!("{file} with what the pipeline adds"),
         None => "of the pipeline".to_owned(),
     };
-    // What the pipeline says has no place in the file.
+    // Settings of the pipeline have no position in the file.
     let place = |pointer: &str| {
         let of_file = written.as_ref().filter(|_| also.pointer(pointer).is_none());
         of_file.map(|(_, id, node)| spanned(*id, node, pointer))
@@ -193,7 +193,7 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
     finish(value, &pack, &complain).map(|out| Out { file, ..out })
 }
 
-/// The file only asks: errors name everything that it asks for and the user has not allowed.
+/// The file can only request permissions: the error lists each request that the user has not allowed.
 fn granted(
     (file, id, node): (&str, SourceId, &Node),
     cx: &Context,
@@ -227,7 +227,7 @@ fn granted(
     options.dedup();
     Err(Failure::new(
         Class::Auth,
-        format!("the environment asks for what you have not allowed:\n{}", lines.join("\n")),
+        format!("the environment requests permissions that are not allowed:\n{}", lines.join("\n")),
     )
     .hint(format!(
         "allow it for this run: `atoll resume {} {}`; or remember it: `atoll trust {file}`",
@@ -243,18 +243,18 @@ fn placed(complaint: Diagnostic, place: Option<Span>) -> Diagnostic {
     }
 }
 
-/// The directory `dir` below `base`, without links. A file that travels with a program gives it nothing else of the user's.
-/// Errors: there is none, or it lies elsewhere.
+/// The directory `dir` below `base`, without links. Files outside the directory of the environment's file
+/// must not reach a program. Errors if the directory does not exist or is elsewhere.
 fn below(base: &Path, dir: &str) -> Result<PathBuf, String> {
     let (base, real) = (base.canonicalize(), base.join(dir).canonicalize());
     let (base, real) = (base.map_err(|e| e.to_string())?, real.map_err(|e| e.to_string())?);
     if real.starts_with(&base) {
         return Ok(real);
     }
-    Err("it is not below the directory of the environment's file, and only what is there may be given to a program".to_owned())
+    Err("it is outside the directory of the environment file".to_owned())
 }
 
-/// Makes trees of the directories that are named, and keys of `hold.service` of the rest.
+/// Packs the named directories into trees; the other keys become keys of `hold.service`.
 fn finish(
     mut value: Value,
     pack: &dyn Fn(&str, &str) -> Result<TreeRef, Failure>,
@@ -297,7 +297,7 @@ fn finish(
     Ok(out)
 }
 
-/// Whether it is said what a service is made of: an image, or code to build.
+/// Whether exactly one of an image and code is given for a service.
 fn has_source(service: &Map<String, Value>) -> bool {
     match (service.contains_key("image"), service.contains_key("code")) {
         (true, false) => !service.contains_key("dockerfile"),
@@ -306,10 +306,10 @@ fn has_source(service: &Map<String, Value>) -> bool {
 }
 
 fn no_source(service: &str) -> String {
-    format!("the service `{service}` has to have either `image` or `code` (with `dockerfile`)")
+    format!("the service `{service}` must have either `image` or `code` (with `dockerfile`)")
 }
 
-/// The file that is meant, as it was named.
+/// The file to read, and its display name.
 fn chosen(with: &With, project: &Path) -> Option<String> {
     if let Some(file) = &with.file {
         return Some(file.path().to_owned());
@@ -323,7 +323,7 @@ fn chosen(with: &With, project: &Path) -> Option<String> {
 fn read_text(path: &Path, shown: &str) -> Result<String, Failure> {
     let failed = |why: String| Failure::permanent(format!("the environment {shown} cannot be read: {why}"));
     let bytes = read_file(path, LARGEST).map_err(|e| failed(e.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8 text".to_owned()))
+    String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8 text".to_owned()))
 }
 
 fn schema() -> Result<Arc<Schema>, Failure> {
@@ -348,11 +348,11 @@ fn refused(name: &str, found: &[Diagnostic], sources: &SourceMap) -> Failure {
     let texts: Vec<String> = found.iter().map(|complaint| render(complaint, sources)).collect();
     let count = if texts.len() == 1 { "an error".to_owned() } else { format!("{} errors", texts.len()) };
     Failure::permanent(format!("{count} in the environment {name}\n{}", texts.join("\n")))
-        .hint("mend the file; `atoll explain E0801` tells more")
+        .hint("fix the file; run `atoll explain E0801` for details")
         .detail(json!({ "diagnostics": texts }))
 }
 
-/// What a violation means to the author: unknown keys are named one by one, with the nearest known one.
+/// A violation in the author's terms: each unknown key is named, with the nearest known one.
 fn complaints(violation: &Violation, value: &Value, place: &dyn Fn(&str) -> Option<Span>) -> Vec<Diagnostic> {
     let known = known_keys(&violation.pointer);
     let here = value.pointer(&violation.pointer).and_then(Value::as_object);
@@ -370,14 +370,14 @@ fn complaints(violation: &Violation, value: &Value, place: &dyn Fn(&str) -> Opti
         return vec![placed(Diagnostic::new(Code::Environment, message), place(&violation.pointer))];
     }
     let complain = |key: &String| {
-        let message = format!("an environment has no key `{key}` here");
+        let message = format!("unknown key `{key}`");
         let complaint = Diagnostic::new(Code::Environment, message).suggest(key, known.iter().copied());
         placed(complaint, place(&format!("{}/{}", violation.pointer, escaped(key))))
     };
     strange.into_iter().map(complain).collect()
 }
 
-/// The keys of the table at `pointer`, none where any name will do.
+/// The known keys of the table at `pointer`; none if any name is allowed.
 fn known_keys(pointer: &str) -> Vec<&'static str> {
     const COMMON: [&str; 13] = [
         "command", "env", "port", "ports", "ready", "memory", "disk", "cpus", "pids", "egress", "files",
@@ -398,7 +398,7 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// The place of what a pointer names, or of the nearest thing around it: of its key, where it has one.
+/// The position of the value that a pointer names (of its key, if it has one), or of its nearest parent.
 fn spanned(id: SourceId, root: &Node, pointer: &str) -> Span {
     let mut span = Span { source: id, ..root.span };
     let mut here = root;

@@ -3,18 +3,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
 
-/// `fail`: ends in a failure that the pipeline words and classes itself.
+/// `fail`: fails with a message and class from the pipeline.
 pub struct Fail;
 
-/// What `fail` takes.
+/// Input of `fail`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// What happened: lower case, no full stop.
+    /// Message: lower case, no full stop.
     message: String,
-    /// What to do next.
+    /// Advice what to do next.
     hint: Option<String>,
-    /// The failure class, `permanent` where none is given.
+    /// Class of the failure. Default: `permanent`.
     class: Option<String>,
 }
 
@@ -23,19 +23,19 @@ impl With {
         let word = self.class.as_deref().unwrap_or("permanent");
         Class::parse(word).ok_or_else(|| {
             let words: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
-            Failure::permanent(format!("`{word}` is no failure class"))
+            Failure::permanent(format!("unknown failure class `{word}`"))
                 .hint(format!("classes: {}", words.join(", ")))
         })
     }
 }
 
-/// `fail` has no output.
+/// The output of `fail`: it never has one.
 #[derive(Serialize, JsonSchema)]
 pub struct Out {}
 
 impl Verb for Fail {
     const NAME: &'static str = "fail";
-    const SUMMARY: &'static str = "fails, with a message and class of the pipeline's own";
+    const SUMMARY: &'static str = "fail with a message and class from the pipeline";
     const TRAITS: Traits = Traits::PURE;
     const EXAMPLE: &'static str = r#"
 [steps.stop]

@@ -1,4 +1,5 @@
-//! `findings`: in which ways a program falls short, each cause once, for whoever writes the next draft.
+//! `findings`: the ways in which a program fails its scenarios, each cause once, for the model that writes
+//! the next draft.
 
 mod noise;
 
@@ -21,18 +22,19 @@ pub struct Findings;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// Scenarios, as `grade` gives them.
+    /// Scored scenarios, from `grade`.
     #[serde(default)]
     pub graded: Option<Vec<Graded>>,
-    /// How the program was built, as `docker_build` gives it: that it does not build is a finding.
+    /// Report of the build, from `docker_build`: a failed build is a finding.
     #[serde(default)]
     pub build: Option<Build>,
-    /// How much a finding says.
+    /// Level of detail.
     pub tells: Tells,
-    /// At most so many findings, the worst first.
+    /// Maximum number of findings; those with the lowest scores come first.
     #[serde(default = "some")]
     pub max: usize,
-    /// Whether scenarios that are gates are told about as well. Without it only that a program does not start is.
+    /// Whether findings include failures of scenarios with the visibility `gate`. Without it, only a failed
+    /// start is reported for them. Default: `false`.
     #[serde(default)]
     pub gates: bool,
     /// Whether each finding has a `key`, which is equal for equal findings.
@@ -40,18 +42,18 @@ pub struct With {
     pub key: bool,
 }
 
-/// How a program was built.
+/// Report of a build.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Build {
-    /// Whether it is built.
+    /// Whether the image was built.
     pub ok: bool,
     /// Exit code of the command that failed.
     #[serde(default)]
     pub exit_code: Option<i64>,
-    /// Why not.
+    /// Reason of a failed build.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The log of the build.
+    /// Log of the build.
     #[serde(default)]
     pub log: String,
 }
@@ -64,87 +66,89 @@ fn yes() -> bool {
     true
 }
 
-/// How much a finding says.
+/// The level of detail of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tells {
     /// Fixed words and rounded numbers only.
     Categories,
-    /// What was sent, what came back and what is wrong with it.
+    /// The request, the answer and the reason.
     Diagnostic,
-    /// The same: how much of it may leave is a matter of the release.
+    /// The same; the release policy decides how much of it may be shown.
     Full,
 }
 
 /// Output of `findings`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The findings, lowest score first.
+    /// Findings, lowest score first.
     pub findings: Vec<Finding>,
 }
 
-/// A way in which a program falls short.
+/// A way in which a program fails its scenarios.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Finding {
-    /// With `tells = "categories"`.
+    /// A finding with `tells = "categories"`.
     Category(Category),
-    /// With `diagnostic` and `full`.
+    /// A finding with `diagnostic` or `full`.
     Told(Told),
 }
 
 /// A finding in fixed words.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Category {
-    /// `build`, `start`, `setup` or `step`.
+    /// Point of failure: `build`, `start`, `setup` or `step`.
     pub kind: &'static str,
-    /// `request`, `exec`, `browser`, `grpc`, `ws`, `tui` or `none`.
+    /// Step type: `request`, `exec`, `browser`, `grpc`, `ws`, `tui` or `none`.
     pub via: &'static str,
-    /// `missing`, `wrong_value`, `wrong_status`, `wrong_format`, `error`, `nothing`, `other`, `assertion` or `none`.
+    /// Category: `missing`, `wrong_value`, `wrong_status`, `wrong_format`, `error`, `nothing`, `other`,
+    /// `assertion` or `none`.
     pub what: &'static str,
-    /// `1xx` to `5xx`, or `none`.
+    /// Class of the HTTP status: `1xx` to `5xx`, or `none`.
     pub status: &'static str,
-    /// The score in tens, rounded down.
+    /// Score of the step, 0 to 100, rounded down to tens.
     pub score: u8,
-    /// Equal for equal findings.
+    /// Digest that is equal for equal findings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
-/// A finding with what was sent and what came back.
+/// A finding with the request and the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Told {
-    /// Where it went wrong: `build`, `start`, `setup` or `step`.
+    /// Point of failure: `build`, `start`, `setup` or `step`.
     pub kind: &'static str,
     /// The score of the step, 0 to 100.
     pub score: Value,
-    /// What is wrong above all: a word of the judge, `assertion`, or `none`.
+    /// Main category: a word of the judge, `assertion`, or `none`.
     pub category: String,
-    /// What was done before, a line each.
+    /// Earlier steps, a line each.
     pub before: Vec<String>,
-    /// The request or the command.
+    /// Request or command.
     pub sent: String,
-    /// What came back.
+    /// Answer of the program.
     pub observed: String,
-    /// What should have come back, where assertions decide that.
+    /// Required answer, if assertions decided.
     pub required: String,
-    /// Why it is wrong.
+    /// Reason why the answer is wrong.
     pub reason: String,
-    /// The end of the log, without what changes from run to run.
+    /// End of the log, with values that change from run to run replaced.
     pub log: String,
-    /// Equal for equal findings: made of all that is sent, comes back and is required, without what changes from run to run.
+    /// Digest that is equal for equal findings: made of the request, the answer and the requirement, without
+    /// values that change from run to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
-/// How much of an answer and of a log is told, in characters.
+/// The maximum length of an answer and of a log in a finding, in characters.
 const OBSERVED: usize = 1500;
 const LOG: usize = 1000;
 
 impl Verb for Findings {
     const NAME: &'static str = "findings";
     const SUMMARY: &'static str =
-        "list in which ways a program falls short, each cause once, the worst first";
+        "list the ways in which a program fails its scenarios, each cause once, the worst first";
     const TRAITS: Traits = Traits::PURE;
     const EXAMPLE: &'static str = r#"
 [steps.short]
@@ -160,7 +164,7 @@ findings = { graded = "{{ inputs.graded }}", tells = "diagnostic", max = 5 }
             found.push(Refusal::of("/max", failure.hint("write a number from 1 to 50")));
         }
         if with.graded.is_none() && with.build.is_none() {
-            let failure = Failure::permanent("`findings` has neither `graded` nor `build`");
+            let failure = Failure::permanent("`graded` or `build` is missing");
             found.push(Refusal::among(&["graded", "build"], failure.hint("give one of them, or both")));
         }
         found
@@ -171,7 +175,7 @@ findings = { graded = "{{ inputs.graded }}", tells = "diagnostic", max = 5 }
     }
 }
 
-/// What is found in a scenario, before it is known how much is told of it.
+/// The data of a finding, before the level of detail is applied.
 struct Found {
     points: f64,
     via: String,
@@ -204,7 +208,7 @@ impl Finding {
     }
 }
 
-/// What is found in a build that failed.
+/// The finding of a failed build.
 fn of_build(build: &Build) -> Option<Found> {
     let why = match (build.exit_code, &build.reason) {
         (Some(code), _) => format!("exit code {code}"),
@@ -224,8 +228,8 @@ fn of_build(build: &Build) -> Option<Found> {
     })
 }
 
-/// What is found in `scenario`. Of a program that did not come up there is one finding, whatever the scenario; of one that does
-/// not build there is none: its log says it.
+/// The findings of `scenario`. A program that did not start has one finding, whatever the scenario; for a
+/// program that did not build there is none here, because its build log is a finding.
 fn of_scenario(scenario: &Graded, gates: bool) -> Vec<Found> {
     if let Some(fault) = &scenario.fault {
         let is_start = fault.kind == super::graded::FaultKind::Start;
@@ -259,12 +263,12 @@ fn of_scenario(scenario: &Graded, gates: bool) -> Vec<Found> {
     }
 }
 
-/// A step that did not get all its points, if that is decided.
+/// The finding of a step without the full score, if that is decided.
 fn falls_short(step: &GradedStep) -> bool {
     step.verdict.points().is_some_and(|points| points < 100.0)
 }
 
-/// What fails because the program had ended before says nothing of its own, unless it is the first that shows it.
+/// Failures after the program ended are all the same, so only the first is a finding.
 fn is_aftermath(at: usize, step: &GradedStep) -> bool {
     at > 0 && step.ended == Some(EndedWhen::Before)
 }
@@ -346,7 +350,7 @@ fn as_earlier(step: &GradedStep) -> SetupStep {
     }
 }
 
-/// Of a step that could not be sent: which values earlier answers lack.
+/// For a step that could not be sent: the values that earlier answers lack.
 fn lacking(step: &GradedStep, earlier: &[SetupStep]) -> String {
     if !step.sent.trim().is_empty() {
         return String::new();
@@ -377,14 +381,14 @@ fn shown(text: &str) -> String {
     head_text(text, OBSERVED).unwrap_or_else(|| text.to_owned())
 }
 
-/// What `tells` says of `found`.
+/// The finding at the level of detail `tells`.
 fn told(found: Found, tells: Tells) -> Finding {
     if tells == Tells::Categories {
         return Finding::Category(category(&found));
     }
     let Told { kind, sent, observed, required, reason, log, .. } = &found.told;
     let log = noise::steady(log);
-    // Of a step that could not be sent only the reason tells it from others.
+    // For a step that could not be sent, only the reason identifies it.
     let is_sent = *kind == "step" && !sent.trim().is_empty();
     let of_kind = if is_sent { String::new() } else { noise::steady(reason) };
     let of_log = if matches!(*kind, "build" | "start") { last_line(&log) } else { "" };

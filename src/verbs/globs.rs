@@ -1,10 +1,10 @@
-//! Globs that choose files of a tree.
+//! Globs that select files of a tree.
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::verb::Failure;
 
-/// Globs; one without `/` is matched against names.
+/// Compiled globs; one without `/` is matched against file names.
 pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {

@@ -1,4 +1,4 @@
-//! `grade`: the scores of scenarios, from what was observed and what a judge says about the rest.
+//! `grade`: the scores of scenarios, from observations and the verdicts of a judge.
 
 mod rated;
 mod trials;
@@ -25,35 +25,38 @@ pub struct Grade;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The scenarios, as `scenario_load` gives them.
+    /// Scenarios, from `scenario_load`.
     pub scenarios: Vec<Listed>,
-    /// What became of them: `steps.NAME.items` of an `each` over the scenarios (with `key = "item.id"` and the output of
-    /// `scenario` as result), or over their groups (with the group as key and the output of a `hold` as result), or objects
-    /// `{ id, seen | fault | trouble | not_run }`. Lists in lists are read as one.
+    /// Results of the scenarios. One of: `steps.NAME.items` of an `each` over the scenarios (with `key =
+    /// "item.id"` and the output of `scenario` as result); the same over their groups (with the group as key
+    /// and the output of a `hold` as result); objects `{ id, seen | fault | trouble | not_run }`. Nested
+    /// lists are flattened.
     #[serde(default)]
     pub trials: Option<Vec<Value>>,
-    /// What a judge says: `{ key, score, reason, failures, category, scores, spread }`, with the keys of `open`.
+    /// Verdicts of the judge: `{ key, score, reason, failures, category, scores, spread }`, with the keys of
+    /// `open`.
     #[serde(default)]
     pub verdicts: Option<Vec<Verdict>>,
-    /// How the program was built, as `docker_build` gives it: if it does not build, scenarios that are not in `trials` have 0.
+    /// Report of the build, from `docker_build`: if it failed, scenarios that are not in `trials` have the
+    /// score 0.
     #[serde(default)]
     pub build: Option<Build>,
-    /// What became of other scenarios that are not in `trials`: exactly one of `not_run`, `trouble` and `fault`.
+    /// Result of scenarios that are not in `trials`: exactly one of `not_run`, `trouble` and `fault`.
     #[serde(default)]
     pub missing: Option<Missing>,
-    /// Why steps without a verdict have none, in words.
+    /// Reason given for steps without a verdict.
     #[serde(default = "unanswered")]
     pub unanswered: String,
-    /// Whether the `satisfaction_criteria` of scenarios count, as for `scenario`.
+    /// Whether the `satisfaction_criteria` of scenarios are judged, as in `scenario`. Default: `true`.
     #[serde(default = "yes")]
     pub criteria: bool,
-    /// The score from which on a step or scenario passes.
+    /// Minimum score of a step or scenario that passes, 0 to 100. Default: 100.
     #[serde(default)]
     pub passing: Bar,
-    /// The score of all that is the goal.
+    /// Minimum mean score for the goal, 0 to 100. Default: 100.
     #[serde(default)]
     pub threshold: Bar,
-    /// The score that each scenario has to reach for the goal.
+    /// Minimum score of every scenario for the goal, 0 to 100. Default: 0.
     #[serde(default)]
     pub floor: f64,
 }
@@ -66,36 +69,36 @@ fn yes() -> bool {
     true
 }
 
-/// What is needed of a scenario.
+/// The fields of a scenario that are needed here.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Listed {
-    /// Its id.
+    /// Id of the scenario.
     pub id: String,
-    /// What it is about.
+    /// Short description.
     #[serde(default)]
     pub description: String,
-    /// The file it was read from.
+    /// File that declares it.
     #[serde(default)]
     pub file: String,
-    /// How much it counts among others.
+    /// Weight in the mean.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Whether nothing counts as satisfied while it is not.
+    /// Whether the goal requires that it passes.
     #[serde(default)]
     pub must: bool,
-    /// How advanced it is.
+    /// Tier, from 1: higher tiers are more advanced.
     #[serde(default)]
     pub tier: i64,
-    /// Words to choose it by.
+    /// Tags for selection.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Who may learn what of it.
+    /// Visibility: who may see which parts of its findings.
     #[serde(default)]
     pub visibility: Visibility,
-    /// What its program is waited for.
+    /// Readiness check of its program.
     #[serde(default)]
     pub readiness: Readiness,
-    /// The group in which it runs.
+    /// Group in which it runs.
     #[serde(default)]
     pub group: String,
 }
@@ -107,24 +110,24 @@ fn one() -> f64 {
 /// A verdict of a judge.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// What it is about.
+    /// Key of the question.
     pub key: String,
-    /// 0 to 100; null if the judge could not decide it, for which `reason` says why.
+    /// Score, 0 to 100; null if the judge could not decide, which `reason` explains.
     #[serde(default)]
     pub score: Option<Number>,
-    /// Why.
+    /// Reason for the score.
     #[serde(default)]
     pub reason: String,
-    /// Each thing that does not hold.
+    /// Requirements that are not met.
     #[serde(default)]
     pub failures: Vec<String>,
-    /// What is wrong above all.
+    /// Main category of the failure.
     #[serde(default = "no_category")]
     pub category: String,
-    /// The scores of all samples.
+    /// Scores of all samples.
     #[serde(default)]
     pub scores: Vec<Value>,
-    /// The largest of these minus the smallest.
+    /// Difference between the largest and the smallest of `scores`.
     #[serde(default)]
     pub spread: Option<Number>,
 }
@@ -133,45 +136,45 @@ fn no_category() -> String {
     "none".to_owned()
 }
 
-/// How a program was built.
+/// Report of a build.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct Build {
-    /// Whether it is built.
+    /// Whether the image was built.
     pub ok: bool,
-    /// Why not.
+    /// Reason of a failed build.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The log of the build.
+    /// Log of the build.
     #[serde(default)]
     pub log: String,
 }
 
-/// What became of scenarios that nothing is said about.
+/// The result of scenarios that are not in `trials`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Missing {
-    /// They were not run, for this reason.
+    /// Reason why they were not run.
     #[serde(default)]
     pub not_run: Option<String>,
-    /// They could not be run, for this reason, which is no fault of the program.
+    /// Reason why they could not be run, which is not a fault of the program.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// The program was not there, for this reason.
+    /// Reason why the program was not running.
     #[serde(default)]
     pub fault: Option<Fault>,
 }
 
-/// A score that is to be reached: one number, or one for what a judge has a part in and one for the rest.
+/// A minimum score: one number, or one for what the judge takes part in and one for the rest.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Bar {
-    /// The same for all.
+    /// The same for everything.
     One(f64),
-    /// Two.
+    /// Two scores.
     Two {
-        /// If a judge is asked anything about it.
+        /// Score if the judge is asked about any part.
         judged: f64,
-        /// Otherwise.
+        /// Score otherwise.
         otherwise: f64,
     },
 }
@@ -200,64 +203,65 @@ impl Bar {
     }
 }
 
-/// The failure of a score that is none.
+/// The failure of a score outside the range.
 fn no_score(what: &str, found: f64) -> Failure {
-    Failure::permanent(format!("{what} is {found}, and scores are 0 to 100"))
+    Failure::permanent(format!("{what} is {found}, which is not from 0 to 100"))
         .hint("write a number from 0 to 100")
 }
 
 /// Output of `grade`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The scenarios with their scores, in the order of the input.
+    /// Scenarios with their scores, in the order of the input.
     pub scenarios: Vec<Graded>,
-    /// The mean of the scenarios by weight, 0 to 100; null if nothing is decided. What is not decided, was not run or could
-    /// not be run is part of no mean.
+    /// Mean score by weight, 0 to 100; null if nothing is decided. It excludes what is undecided, was not run
+    /// or could not be run.
     pub score: Option<f64>,
-    /// The score of the worst scenario; null if none has a score.
+    /// Lowest score of a scenario; null if none has a score.
     pub lowest: Option<f64>,
-    /// What `score` would be if all that is not decided were 100.
+    /// Highest possible mean: `score` if everything undecided had 100.
     pub most: Option<f64>,
-    /// How many scenarios must pass and do not.
+    /// Number of scenarios with `must` that do not pass.
     pub missed: usize,
-    /// How many steps and criteria are not decided.
+    /// Number of undecided steps and criteria.
     pub unjudged: usize,
-    /// Whether a judge is asked anything.
+    /// Whether the judge is asked anything.
     pub judged: bool,
-    /// What is not decided, and why.
+    /// Undecided parts, with reasons.
     pub undecided: Vec<Undecided>,
-    /// The questions that the verdicts do not answer: what a judge is to be asked.
+    /// Questions without a verdict, for the judge.
     pub open: Vec<Value>,
     /// Ids of the scenarios that do not pass.
     pub failed: Vec<String>,
-    /// Ids of those that do not pass whatever a judge says.
+    /// Ids of the scenarios that cannot pass, whatever the judge decides.
     pub lost: Vec<String>,
-    /// How many scenarios could not be run.
+    /// Number of scenarios that could not be run.
     pub unrun: usize,
-    /// How many scenarios were not run.
+    /// Number of scenarios that were not run.
     pub not_run: usize,
-    /// Why scenarios could not be run, each reason once.
+    /// Reasons why scenarios could not be run, each once.
     pub trouble: Vec<String>,
-    /// Each thing that does not hold, once, sorted.
+    /// Requirements that are not met, each once, sorted.
     pub failures: Vec<String>,
-    /// The threshold that applies.
+    /// Threshold that applies.
     pub threshold: f64,
-    /// Whether the goal is reached: `score` and `lowest` are high enough, nothing is missed, and all was run and decided.
+    /// Whether the goal is reached: `score` and `lowest` are high enough, no `must` scenario fails, and
+    /// everything was run and decided.
     pub done: bool,
 }
 
-/// Something that is not decided.
+/// An undecided part.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Undecided {
-    /// The key of the step or the criteria, or the id of the scenario.
+    /// Key of the step or the criteria, or id of the scenario.
     pub key: String,
-    /// Why.
+    /// Reason why it is undecided.
     pub reason: String,
 }
 
 impl Verb for Grade {
     const NAME: &'static str = "grade";
-    const SUMMARY: &'static str = "score scenarios, from what was observed and the verdicts of a judge";
+    const SUMMARY: &'static str = "score scenarios, from observations and the verdicts of a judge";
     const TRAITS: Traits = Traits::PURE;
     const EXAMPLE: &'static str = r#"
 [steps.cases]
@@ -280,7 +284,7 @@ floor     = 50
         if let Some(Missing { not_run, trouble, fault }) = &with.missing {
             let given = [not_run.is_some(), trouble.is_some(), fault.is_some()];
             if given.into_iter().filter(|given| *given).count() != 1 {
-                let failure = Failure::permanent("`missing` says not exactly one thing")
+                let failure = Failure::permanent("`missing` must have exactly one key")
                     .hint("give one of: not_run, trouble, fault");
                 found.push(Refusal::of("/missing", failure));
             }
@@ -328,7 +332,7 @@ fn graded(with: &With) -> Result<Out, Failure> {
 }
 
 impl With {
-    /// What became of a scenario that `trials` say nothing about.
+    /// The result of a scenario that `trials` does not contain.
     fn unsaid(&self) -> Became {
         if let Some(build) = self.build.as_ref().filter(|build| !build.ok) {
             let reason = build.reason.as_deref().unwrap_or("no reason is given");
@@ -349,7 +353,7 @@ fn failed(scenarios: &[Graded]) -> Vec<String> {
     failed.map(|scenario| scenario.id.clone()).collect()
 }
 
-/// What `scenarios` come to together.
+/// The summary of `scenarios`.
 fn summed(scenarios: Vec<Graded>, threshold: f64, floor: f64) -> Out {
     let scores = scenarios.iter().filter_map(|scenario| Some((scenario.score?, scenario.weight)));
     let score = mean(scores.clone());
@@ -389,7 +393,7 @@ fn summed(scenarios: Vec<Graded>, threshold: f64, floor: f64) -> Out {
     }
 }
 
-/// Each thing that does not hold in a scenario.
+/// The requirements that a scenario does not meet.
 fn failures_of(scenario: &Graded) -> impl Iterator<Item = &String> {
     let fault = scenario.fault.iter().map(|fault| &fault.reason);
     let steps = scenario.steps.iter().map(|step| &step.verdict);
@@ -397,7 +401,7 @@ fn failures_of(scenario: &Graded) -> impl Iterator<Item = &String> {
     fault.chain(steps.chain(criteria).flat_map(|verdict| &verdict.failures))
 }
 
-/// What is not decided in a scenario.
+/// The undecided parts of a scenario.
 fn undecided(scenario: &Graded) -> Vec<Undecided> {
     let whole = scenario.trouble.iter().chain(&scenario.not_run);
     let whole = whole.map(|why| Undecided { key: scenario.id.clone(), reason: why.clone() });

@@ -1,4 +1,4 @@
-//! A scenario with its score: what `grade` gives, and what `findings` and `total` take.
+//! A scenario with its score: the output of `grade`, and the input of `findings` and `total`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,69 +7,69 @@ use serde_json::Number;
 use crate::scenario::{EndedWhen, EvidenceRef, Readiness, SetupFailure, Visibility};
 use crate::value::Value;
 
-/// What became of a scenario, and how good that is.
+/// The result of a scenario with its score.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Graded {
-    /// Its id.
+    /// Id of the scenario.
     pub id: String,
-    /// What it is about.
+    /// Short description.
     #[serde(default)]
     pub description: String,
-    /// The file it was read from.
+    /// File that declares it.
     #[serde(default)]
     pub file: String,
-    /// How much it counts among others.
+    /// Weight in the mean.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Whether nothing counts as satisfied while it is not.
+    /// Whether the goal requires that it passes.
     #[serde(default)]
     pub must: bool,
-    /// How advanced it is.
+    /// Tier, from 1: higher tiers are more advanced.
     #[serde(default)]
     pub tier: i64,
-    /// Words to choose it by.
+    /// Tags for selection.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Who may learn what of it.
+    /// Visibility: who may see which parts of its findings.
     #[serde(default)]
     pub visibility: Visibility,
-    /// What its program was waited for.
+    /// Readiness check of its program.
     #[serde(default)]
     pub readiness: Readiness,
-    /// Why it was not run, if it was not: it is part of no mean.
+    /// Reason why it was not run. It is then excluded from means.
     #[serde(default)]
     pub not_run: Option<String>,
-    /// Why it could not be run, if that is no fault of the program: it is part of no mean.
+    /// Reason why it could not be run, if that is not a fault of the program. It is then excluded from means.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// Why the program was not there: the score is 0.
+    /// Reason why the program was not running: the score is 0.
     #[serde(default)]
     pub fault: Option<Fault>,
-    /// The step of its setup that failed.
+    /// Failed step of the setup.
     #[serde(default)]
     pub broken: Option<BrokenSetup>,
-    /// What the judge says of its `satisfaction_criteria`.
+    /// Verdict on its `satisfaction_criteria`.
     #[serde(default)]
     pub criteria: Option<GradedCriteria>,
-    /// Its setup, as far as it went.
+    /// Steps of the setup that were run.
     #[serde(default)]
     pub setup: Vec<SetupStep>,
-    /// Its steps.
+    /// Steps with their scores.
     #[serde(default)]
     pub steps: Vec<GradedStep>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
-    /// The mean of its steps and its criteria by weight, 0 to 100; null if none of them is decided.
+    /// Mean score of the steps and criteria by weight, 0 to 100; null if none is decided.
     #[serde(default)]
     pub score: Option<f64>,
-    /// How many steps and criteria are not decided: they are part of no mean.
+    /// Number of undecided steps and criteria; they are excluded from the mean.
     #[serde(default)]
     pub unjudged: usize,
-    /// The score if all of these were 100.
+    /// Highest possible score: if everything undecided had 100.
     #[serde(default = "hundred")]
     pub most: f64,
-    /// Whether it passes; null if what is not decided would decide it.
+    /// Whether it passes; null if that depends on undecided parts.
     #[serde(default)]
     pub passed: Option<bool>,
 }
@@ -82,38 +82,38 @@ fn hundred() -> f64 {
     100.0
 }
 
-/// Why a program was not there to be looked at.
+/// Reason why a program was not running.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
-    /// What it could not do.
+    /// Phase that failed.
     #[serde(default)]
     pub kind: FaultKind,
-    /// Why.
+    /// Reason of the failure.
     #[serde(default)]
     pub reason: String,
-    /// The end of its log, or of that of its build.
+    /// End of the program's log or build log.
     #[serde(default)]
     pub log: String,
 }
 
-/// What a program could not do.
+/// The phase that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
-    /// It does not build.
+    /// The image could not be built.
     Build,
-    /// It does not come up.
+    /// The program did not start.
     #[default]
     Start,
 }
 
-/// A step of the setup that failed.
+/// A failed step of the setup.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BrokenSetup {
-    /// Which one, and why.
+    /// Description of the step, and reason of its failure.
     #[serde(flatten)]
     pub broken: SetupFailure,
-    /// What else shows what was seen.
+    /// Files that show the result, such as screenshots.
     #[serde(default)]
     pub evidence: Vec<EvidenceRef>,
 }
@@ -121,35 +121,35 @@ pub struct BrokenSetup {
 /// A step of the setup.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct SetupStep {
-    /// Its step type.
+    /// Step type, such as `request`.
     #[serde(default)]
     pub kind: String,
-    /// What was sent.
+    /// Request as text.
     #[serde(default)]
     pub sent: String,
-    /// What came back.
+    /// Answer as text.
     #[serde(default)]
     pub observed: String,
-    /// The HTTP status of that.
+    /// HTTP status of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What was kept for later steps.
+    /// Captured values.
     #[serde(default)]
     pub captures: Vec<Capture>,
-    /// Why there is no whole answer.
+    /// Error, if there is no complete answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A value that was kept for later steps.
+/// A captured value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Capture {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// The value; null where nothing was kept.
+    /// Captured value; null if there is none.
     #[serde(default)]
     pub value: Value,
-    /// Why nothing was.
+    /// Error, if nothing was captured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -157,61 +157,61 @@ pub struct Capture {
 /// A step with its score.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GradedStep {
-    /// Its place, from 0.
+    /// Index, from 0.
     #[serde(default)]
     pub index: usize,
-    /// The line of the file where it begins, from 1.
+    /// Line of the file, from 1.
     #[serde(default)]
     pub line: usize,
-    /// How much it counts among the steps.
+    /// Weight among the steps.
     #[serde(default = "one")]
     pub weight: f64,
-    /// What it does.
+    /// Short description.
     #[serde(default)]
     pub description: String,
-    /// Its step type.
+    /// Step type, such as `request`.
     #[serde(default)]
     pub kind: String,
-    /// What should come of it.
+    /// Expected result.
     #[serde(default)]
     pub expect: String,
-    /// What was sent.
+    /// Request as text.
     #[serde(default)]
     pub sent: String,
-    /// The request as a `curl` command.
+    /// Request as a `curl` command.
     #[serde(default)]
     pub curl: Option<String>,
-    /// What came back.
+    /// Answer as text.
     #[serde(default)]
     pub observed: String,
-    /// The HTTP status of that.
+    /// HTTP status of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What was kept for later steps.
+    /// Captured values.
     #[serde(default)]
     pub captures: Vec<Capture>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
-    /// How often it was tried.
+    /// Number of attempts.
     #[serde(default)]
     pub attempts: u32,
-    /// Why there is no whole answer.
+    /// Error, if there is no complete answer.
     #[serde(default)]
     pub error: Option<String>,
-    /// What the service logged meanwhile.
+    /// Log of the service during the step.
     #[serde(default)]
     pub log: String,
-    /// What else shows what was seen.
+    /// Files that show the result, such as screenshots.
     #[serde(default)]
     pub evidence: Vec<EvidenceRef>,
-    /// Its score, and where that comes from.
+    /// Score, and its origin.
     #[serde(flatten)]
     pub verdict: Decision,
-    /// The assertions that do not hold.
+    /// Failed assertions.
     #[serde(default)]
     pub required: Vec<String>,
-    /// When the program that it talks to ended, if it did.
+    /// Time at which the program ended, relative to the step, if it ended: `before` or `during`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedWhen>,
 }
@@ -219,68 +219,68 @@ pub struct GradedStep {
 /// The criteria of a scenario with their score.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GradedCriteria {
-    /// The score, and where it comes from.
+    /// Score, and its origin.
     #[serde(flatten)]
     pub verdict: Decision,
-    /// The criteria.
+    /// Text of the criteria.
     #[serde(default)]
     pub criteria: String,
 }
 
-/// A score and what it comes from.
+/// A score and its origin.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
-    /// Who decided it: `assertions` or `judge`; null if it is not decided.
+    /// Origin of the decision: `assertions` or `judge`; null if it is undecided.
     #[serde(default)]
     pub by: Option<By>,
-    /// 0 to 100; null if it is not decided.
+    /// Score, 0 to 100; null if it is undecided.
     #[serde(default)]
     pub score: Option<Number>,
-    /// Whether it passes; null if it is not decided.
+    /// Whether it passes; null if it is undecided.
     #[serde(default)]
     pub passed: Option<bool>,
-    /// Why.
+    /// Reason for the score.
     #[serde(default)]
     pub reasoning: String,
-    /// Each thing that does not hold.
+    /// Requirements that are not met.
     #[serde(default)]
     pub failures: Vec<String>,
-    /// What is wrong above all: a word of the judge, `assertion`, or `none`.
+    /// Main category: a word of the judge, `assertion`, or `none`.
     #[serde(default)]
     pub category: String,
-    /// The scores of all samples of the judge.
+    /// Scores of all samples of the judge.
     #[serde(default)]
     pub scores: Vec<Value>,
-    /// The largest of these minus the smallest.
+    /// Difference between the largest and the smallest of `scores`.
     #[serde(default)]
     pub spread: Option<Number>,
 }
 
-/// Who decided a step.
+/// The origin of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// Its assertions.
+    /// The assertions of the step.
     Assertions,
-    /// A judge.
+    /// The judge.
     Judge,
 }
 
 impl Decision {
-    /// Its score as a number.
+    /// The score as a number.
     pub fn points(&self) -> Option<f64> {
         self.score.as_ref().and_then(Number::as_f64)
     }
 }
 
-/// The mean of `(score, weight)`, rounded to six digits; `None` where nothing weighs anything.
+/// The mean of `(score, weight)`, rounded to six digits; `None` if the sum of weights is zero.
 pub fn mean(scores: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f64> {
     let weight: f64 = scores.clone().map(|(_, weight)| weight).sum();
     let sum: f64 = scores.map(|(score, weight)| score * weight).sum();
     (weight > 0.0).then(|| rounded(sum / weight))
 }
 
-/// `value` with six digits behind the point.
+/// `value`, rounded to six decimal places.
 pub fn rounded(value: f64) -> f64 {
     const SCALE: f64 = 1e6;
     let scaled = value * SCALE;

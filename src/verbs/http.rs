@@ -1,4 +1,4 @@
-//! `http`: one request, and what came back.
+//! `http`: sends one request and returns the answer.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ pub struct Http {
     direct: OnceLock<reqwest::Client>,
     /// For requests that carry a secret or stay in the machine's network.
     bound: OnceLock<reqwest::Client>,
-    /// For all others.
+    /// For all other requests.
     free: OnceLock<reqwest::Client>,
 }
 
@@ -32,37 +32,39 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// `http://` or `https://` address, without a user name or password. Redirects are followed to other public hosts, but
-    /// only within the same origin if the host is this machine or in its network (as every held service is), or if the request
-    /// carries a secret. A redirect that is not followed is the answer.
+    /// `http://` or `https://` address, without a user name or password. Redirects are followed to other
+    /// public hosts, but only within the same origin if the host is this machine or in its network (as every
+    /// held service is), or if the request carries a secret. A redirect that is not followed is returned as
+    /// the answer.
     pub url: String,
-    /// Method; `GET`, or `POST` where there is a `json` or `body`.
+    /// Request method. Default: `GET`, or `POST` with `json` or `body`.
     #[serde(default)]
     pub method: Option<String>,
     /// Headers by name: texts, or `{ secret = "NAME", prefix = "Bearer " }`.
     #[serde(default)]
     pub headers: BTreeMap<String, TextOrSecret>,
-    /// A user name and password.
+    /// User name and password for basic authentication.
     #[serde(default)]
     pub basic: Option<Basic>,
-    /// Query parameters, added to those of `url`; numbers and booleans are written as text, and `{ secret = "NAME" }` is the
-    /// value of a secret.
+    /// Query parameters, added to those of `url`. Numbers and booleans are written as text; `{ secret =
+    /// "NAME" }` is replaced by the value of the secret.
     #[serde(default)]
     pub query: BTreeMap<String, Value>,
-    /// A value to send as JSON.
+    /// Value to send as JSON.
     #[serde(default)]
     pub json: Option<Value>,
-    /// A text to send.
+    /// Text to send.
     #[serde(default)]
     pub body: Option<String>,
-    /// How long the answer may take, e.g. `10s`; 60 s where it is not given.
+    /// Maximum duration, e.g. `10s`. Default: 60 s.
     #[serde(default)]
     pub timeout: Option<String>,
-    /// Any answer, and no answer at all, is an output. Otherwise a status of 400 or more is a failure: `transient` for 408, 425,
-    /// 429 and from 500, else `permanent`.
+    /// Whether every result is an output, including error statuses and failed connections. Otherwise a status
+    /// of 400 or more is a failure: `transient` for 408, 425, 429 and from 500, else `permanent`. Default:
+    /// `false`.
     #[serde(default)]
     pub observe: bool,
-    /// The largest answer that is kept, in bytes; 8 MiB where it is not given.
+    /// Maximum size of the answer in bytes; the rest is dropped. Default: 8 MiB.
     #[serde(default)]
     pub max_bytes: Option<usize>,
 }
@@ -71,9 +73,9 @@ pub struct With {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Basic {
-    /// The user name: a text, or `{ secret = "NAME" }`.
+    /// User name: a text, or `{ secret = "NAME" }`.
     pub user: TextOrSecret,
-    /// The password: `{ secret = "NAME" }`, or a text if it is not secret.
+    /// Password: `{ secret = "NAME" }`, or a text if it is not secret.
     #[serde(default)]
     pub password: Option<TextOrSecret>,
 }
@@ -81,23 +83,23 @@ pub struct Basic {
 /// Output of `http`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Out {
-    /// Whether an answer came and its status is 2xx or 3xx.
+    /// Whether an answer was received with a status of 2xx or 3xx.
     pub ok: bool,
-    /// Status, 0 where no answer came.
+    /// HTTP status; 0 without an answer.
     pub status: u16,
     /// Headers by name in lower case; several of one name are joined by `, `.
     pub headers: BTreeMap<String, String>,
-    /// The answer as text.
+    /// Answer as text.
     pub body: String,
-    /// The answer as JSON, where it is.
+    /// Answer as JSON, if it is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
     /// Whether the answer was longer than `max_bytes`.
     pub truncated: bool,
-    /// Why no answer came; only with `observe`.
+    /// Reason why there is no answer; only with `observe`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// From sending to the end of the answer, in milliseconds.
+    /// Time from sending to the end of the answer, in milliseconds.
     pub duration_ms: u64,
 }
 
@@ -117,7 +119,8 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
         found.extend(timeout(with.timeout.as_deref()).err().map(|failure| Refusal::of("/timeout", failure)));
         found.extend(address(&with.url).err().map(|failure| Refusal::of("/url", failure)));
         if with.json.is_some() && with.body.is_some() {
-            let failure = Failure::permanent("`http` sends one content").hint("give either json or body");
+            let failure =
+                Failure::permanent("`json` and `body` are both set").hint("give either json or body");
             found.push(Refusal::among(&["json", "body"], failure));
         }
         found.extend(method(with).err().map(|failure| Refusal::of("/method", failure)));
@@ -199,7 +202,7 @@ impl Http {
         if let Some(client) = slot.get() {
             return Ok(client);
         }
-        // Another part of the program may have installed it already: any provider will do.
+        // Another part of the program may have installed a provider; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder()
             .user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")))
@@ -239,14 +242,14 @@ impl Http {
 
 /// The address of a request.
 fn address(url: &str) -> Result<reqwest::Url, Failure> {
-    let parsed =
-        reqwest::Url::parse(url).map_err(|e| Failure::permanent(format!("{url:?} is no address: {e}")))?;
+    let parsed = reqwest::Url::parse(url)
+        .map_err(|e| Failure::permanent(format!("{url:?} is not a valid address: {e}")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        // The message leaves the address out: it holds a password.
+        // The message does not contain the address, which holds a password.
         return Err(Failure::permanent(
-            "the `url` of this step holds a user name or password, which would be stored with the run",
+            "`url` contains a user name or password, which would be stored with the run",
         )
-        .hint("give it by name: `basic = { user = \"…\", password = { secret = \"NAME\" } }`"));
+        .hint("pass it by name: `basic = { user = \"…\", password = { secret = \"NAME\" } }`"));
     }
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(Failure::permanent(format!("{url:?} is neither http nor https")));
@@ -258,7 +261,7 @@ fn method(with: &With) -> Result<reqwest::Method, Failure> {
     let sends = with.json.is_some() || with.body.is_some();
     let method = with.method.as_deref().unwrap_or(if sends { "POST" } else { "GET" }).to_ascii_uppercase();
     reqwest::Method::from_bytes(method.as_bytes())
-        .map_err(|_| Failure::permanent(format!("{method:?} is no HTTP method")))
+        .map_err(|_| Failure::permanent(format!("{method:?} is not a valid HTTP method")))
 }
 
 /// Query parameters as they are sent.
@@ -275,7 +278,7 @@ fn query(given: &BTreeMap<String, Value>, cx: &Context) -> Result<Vec<(String, S
     pairs.collect()
 }
 
-/// The secret whose value the query parameter `name` is.
+/// The secret that the query parameter `name` stands for.
 fn secret_of(name: &str, value: &Value) -> Result<SecretName, Failure> {
     serde_json::from_value::<SecretName>(value.clone()).map_err(|e| {
         Failure::permanent(format!("the query parameter `{name}` is neither a text nor a secret: {e}"))
@@ -294,7 +297,7 @@ fn headers(given: &BTreeMap<String, TextOrSecret>, cx: &Context) -> Result<Heade
 
 fn header(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Failure> {
     let key = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| Failure::permanent(format!("{name:?} is no name of a header")))?;
+        .map_err(|_| Failure::permanent(format!("{name:?} is not a valid header name")))?;
     let value = HeaderValue::from_str(text).map_err(|_| unsendable(name))?;
     Ok((key, value))
 }
@@ -348,13 +351,13 @@ fn out(answer: &Answer, duration_ms: u64, cx: &Context) -> Out {
     Out { ok: (200..400).contains(&status), status, headers, body, json, truncated, error: None, duration_ms }
 }
 
-/// The failure that an answer with such a status is.
+/// The failure for an answer with an error status.
 fn failure(out: &Out, retry_after: Option<Duration>, message: String, cx: &Context) -> Failure {
     let class = match out.status {
         408 | 425 | 429 | 500.. => Class::Transient,
         _ => Class::Permanent,
     };
-    // A text is shortened only once it holds no secret: half of one would not be found.
+    // Secrets are removed before a text is shortened: half of one would not be recognized.
     let head: String = cx.secrets.redact(&out.body).chars().take(2_000).collect();
     let failure = Failure::new(class, message)
         .cause(Cause::Status(out.status))
@@ -374,7 +377,7 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The whole chain of causes: the outermost one alone says only that sending failed.
+/// The whole chain of causes: the outermost one says only that sending failed.
 fn describe(error: &reqwest::Error) -> String {
     use std::error::Error;
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! `llm`: asks a language model.
+//! `llm`: calls a language model.
 
 mod begun;
 mod bound;
@@ -34,7 +34,7 @@ use picture::Picture;
 use reply::{Asked, Reply, Session};
 use vote::Vote;
 
-/// The text that is added to a prompt after an answer that was rejected.
+/// The text that is added to a prompt after a rejected answer.
 pub(super) const AGAIN: &str = "prompts/llm/again.md";
 
 /// The verb `llm`.
@@ -43,100 +43,105 @@ pub struct Llm {
 }
 
 impl Llm {
-    /// Asks `models`.
+    /// A verb that calls `models`.
     pub fn new(models: Models) -> Self {
         Self { models }
     }
 }
 
-/// What to ask, and of which model.
+/// Input of `llm`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// A model: a name of the registry, `provider/name`, or an alias such as `cheap`. A list is tried in order: the next
-    /// one is asked when one cannot be reached, fails, has no usable key, sees no pictures, or asks for more than a minute
-    /// of patience.
+    /// Model: a name of the registry, `provider/name`, or an alias such as `cheap`. A list is tried in order:
+    /// the next one is called if one cannot be reached, fails, has no usable key, does not support images, or
+    /// asks to wait for more than a minute.
     model: Names,
-    /// What stands above the conversation.
+    /// System text.
     system: Option<String>,
-    /// What is added to the last message after an answer that was rejected. Atoll fills it in from `prompts/llm/again.md`,
+    /// Text added to the last message after a rejected answer. Default: the text of `prompts/llm/again.md`,
     /// unless a text of the step reads `attempt.error`.
     again: Option<String>,
-    /// The question. Either this or `messages`.
+    /// User message. Either this or `messages`.
     prompt: Option<String>,
-    /// A conversation `[{role, content, images}]`, roles `user` and `assistant`; the last one is answered.
+    /// Conversation `[{role, content, images}]` with the roles `user` and `assistant`; the last message is
+    /// answered.
     messages: Option<Vec<Turn>>,
-    /// Pictures that the last message shows: paths of PNG, JPEG, GIF or WebP files, or evidence of a scenario such as a
-    /// screenshot. A model that sees none is not asked.
+    /// Pictures of the last message: paths of PNG, JPEG, GIF or WebP files, or evidence of a scenario such as
+    /// a screenshot. A model without image input is not called.
     #[serde(default)]
     images: Vec<Picture>,
-    /// 0 to 2. Not sent to models that take none, which is said.
+    /// Sampling temperature, 0 to 2. Not sent to models that do not support it; a message says so.
     #[schemars(range(min = 0.0, max = 2.0))]
     temperature: Option<f64>,
-    /// Most tokens of the answer. Default: what the registry says about the model.
+    /// Maximum number of tokens of the answer. Default: the model's limit in the registry.
     #[schemars(range(min = 1))]
     max_tokens: Option<u64>,
-    /// How hard to think. Not sent to models that take none, which is said.
+    /// Reasoning effort. Not sent to models that do not support it; a message says so.
     effort: Option<Effort>,
-    /// Makes answers repeatable if the provider supports it. Where it does not, the seed is not sent, and a message says so.
+    /// Sampling seed: makes answers repeatable if the provider supports it. Otherwise it is not sent; a
+    /// message says so.
     seed: Option<u64>,
-    /// Texts at which the answer ends. A model that takes none is not asked.
+    /// Stop sequences: the answer ends before them. A model that does not support them is not called.
     #[serde(default)]
     stop: Vec<String>,
-    /// How often to ask, at the same time; `vote` chooses. 1 to 64.
+    /// Number of parallel calls, 1 to 64; `vote` combines the answers. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
     samples: u32,
-    /// How to choose among the samples. The output is the chosen answer; beside its own fields it has `samples` (all
-    /// answers) and `spread` (median: largest minus smallest; majority: the share that disagrees), unless the step's
-    /// schema forbids further fields.
+    /// Method that chooses among the samples. The output is the chosen answer, with the additional fields
+    /// `samples` (all answers) and `spread` (median: largest minus smallest; majority: the share that
+    /// disagrees), unless the step's schema forbids further fields.
     vote: Option<Vote>,
-    /// What to vote on: a field of the answer or a JSON Pointer. Default: the whole answer.
+    /// Value to vote on: a field of the answer or a JSON Pointer. Default: the whole answer.
     vote_on: Option<String>,
-    /// Mark the system text, or the first message, for the provider's prompt cache. Providers that take no marks cache by
-    /// themselves, or not at all.
+    /// Whether the system text, or the first message, is marked for the provider's prompt cache. Providers
+    /// without such marks cache automatically or not at all. Default: `false`.
     #[serde(default)]
     cache_prompt: bool,
-    /// What the answer is. Default: `json` when the step has a schema, else `text`.
+    /// Format of the answer. Default: `json` if the step has a schema, else `text`.
     format: Option<Format>,
-    /// The answer changes a tree of files, and is applied within the attempt: one that cannot be read or applied is
-    /// `rejected`, and `attempt.error` tells the next attempt why. The output is `{tree, files, changes, unchanged}`. The
-    /// step has no `output`, `format` or `samples` then.
+    /// Tree of files that the answer changes. The changes are applied within the attempt: an answer that
+    /// cannot be read or applied is `rejected`, and `attempt.error` gives the next attempt the reason. The
+    /// output is `{tree, files, changes, unchanged}`. Cannot be combined with `output`, `format` or
+    /// `samples`.
     edits: Option<Edits>,
-    /// What to make of an answer that holds several different values that fit the schema, e.g. because it repeats words of the
-    /// program that it is about: `last` takes the last one, `reject` none. A step that judges sets `reject`.
+    /// Handling of an answer with several different values that fit the schema, e.g. because it quotes the
+    /// program that it is about: `last` takes the last one, `reject` rejects the answer. A judge should use
+    /// `reject`.
     #[serde(default)]
     ambiguous: Ambiguous,
-    /// Texts in the prompt that differ from run to run (ports, nonces): no part of a recorded answer's key.
+    /// Texts in the prompt that differ from run to run (ports, nonces): they are not part of a recorded
+    /// answer's key.
     #[serde(default)]
     volatile: Vec<Plain>,
-    /// Ends the attempt after this long, e.g. `5m`.
+    /// Maximum duration of the attempt, e.g. `5m`.
     timeout: Option<String>,
-    /// What the model works as, e.g. `judge`: `atoll cost` sums up by it. Default: the name of the step.
+    /// Label for costs, e.g. `judge`: `atoll cost` groups by it. Default: the name of the step.
     role: Option<String>,
-    /// What to do about a model without a known price. Default: refuse.
+    /// Handling of a model without a known price. Default: `refuse`.
     #[serde(default)]
     unknown_cost: UnknownCost,
-    /// Whether it is asked at once, or with others in a batch: at half the price, within a day. Of a list of models the
-    /// first is the only one that is asked.
+    /// Whether the request is sent at once, or in a batch: at half the price, within a day. Of a list of
+    /// models only the first is called. Default: `realtime`.
     #[serde(default)]
     mode: Mode,
 }
 
-/// One turn of a conversation.
+/// A message of a conversation.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Turn {
-    /// Who says it.
+    /// Role of the author.
     role: Role,
-    /// The text.
+    /// Text of the message.
     content: String,
-    /// Pictures that are shown with it.
+    /// Pictures of the message.
     #[serde(default)]
     images: Vec<Picture>,
 }
 
-/// A text, or a number that stands in one.
+/// A text, or a number that is used as text.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Plain {
@@ -144,21 +149,22 @@ enum Plain {
     Number(serde_json::Number),
 }
 
-/// What an answer is.
+/// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
-    /// One JSON value, in a code fence or among prose or not. It is the output.
+    /// One JSON value, with or without a code fence or prose around it. It is the output.
     Json,
     /// Text. The output is `{text, model, stop, usage}`.
     Text,
-    /// Blocks `=== FILE: path ===` … `=== END FILE ===`, never cut off. The output is as with `text`.
+    /// Blocks `=== FILE: path ===` … `=== END FILE ===`, never truncated. The output is as with `text`.
     Files,
 }
 
-/// The answer. As JSON it is the value itself; as text `{text, model, stop, usage: {tokens_in, tokens_out, cache_read,
-/// cache_write}}`. Where another of a list had to answer, `switched` names those that could not, unless the step's schema
-/// forbids further fields. With `edits` it is the tree: `{tree, files, changes, unchanged}`.
+/// Output of `llm`. With `json` it is the value itself; with `text` it is `{text, model, stop, usage:
+/// {tokens_in, tokens_out, cache_read, cache_write}}`. If another model of a list answered, `switched` names
+/// those that failed, unless the step's schema forbids further fields. With `edits` it is the tree: `{tree,
+/// files, changes, unchanged}`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Out(Value);
@@ -170,7 +176,7 @@ fn one() -> u32 {
 impl Verb for Llm {
     const NAME: &'static str = "llm";
     const SUMMARY: &'static str =
-        "asks a language model; the answer is text, or JSON that fits the step's schema";
+        "call a language model; the answer is text, or JSON that fits the step's schema";
     const TRAITS: Traits = Traits::paid("llm");
     const EXAMPLE: &'static str = r#"[steps.verdict]
 output = "schemas/verdict.json"
@@ -222,7 +228,7 @@ max_tokens  = 512
         let planned = if shows {
             // Pictures are read from the disk.
             let planning = tokio::task::spawn_blocking(plan).await;
-            planning.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))?
+            planning.map_err(|e| Failure::new(Class::Bug, format!("internal error in `llm`: {e}")))?
         } else {
             plan()
         };
@@ -259,7 +265,7 @@ fn out_of_time(plan: &Plan) -> Failure {
         .hint("raise `timeout`, lower `max_tokens`, or use a faster model")
 }
 
-/// A checked [`With`]: what is asked, of which models, and what becomes of the answers.
+/// A checked [`With`]: the request, the models, and how answers are processed.
 struct Plan {
     models: Vec<(String, Arc<Model>)>,
     request: ModelRequest,
@@ -331,7 +337,7 @@ impl With {
         })
     }
 
-    /// Whether there are pictures in it.
+    /// Whether it contains pictures.
     fn shows(&self) -> bool {
         !self.images.is_empty() || self.messages.iter().flatten().any(|turn| !turn.images.is_empty())
     }
@@ -371,7 +377,7 @@ fn span(text: &str) -> Result<Duration, Failure> {
 }
 
 impl Plan {
-    /// Asks the models in order until one answers.
+    /// Calls the models in order until one answers.
     async fn ask(&self, session: &Session<'_>) -> Result<Value, Failure> {
         let mut switched: Vec<&str> = Vec::new();
         let mut first: Option<Failure> = None;
@@ -386,13 +392,13 @@ impl Plan {
                 return Err(failure);
             }
             if let Some((next, _)) = self.models.get(i + 1) {
-                session.say(format!("{name} does not answer ({failure}): asking {next} instead"));
+                session.say(format!("{name} failed ({failure}): calling {next} instead"));
             }
             switched.push(name);
-            // What a person should hear of is the model that was meant to answer.
+            // The failure that matters to a person is that of the first model.
             first.get_or_insert(failure);
         }
-        let failure = first.unwrap_or_else(|| Failure::permanent("`llm`: there is no model to ask"));
+        let failure = first.unwrap_or_else(|| Failure::permanent("`model` is empty"));
         Err(if switched.len() > 1 {
             Failure {
                 message: format!("{} (nor did {} answer)", failure.message, switched[1..].join(", ")),
@@ -425,7 +431,7 @@ impl Plan {
         self.choose(session, replies)
     }
 
-    /// Votes, if more than half of the samples came to an answer.
+    /// Votes, if more than half of the samples are answers.
     fn choose(&self, session: &Session<'_>, replies: Vec<Result<Reply, Failure>>) -> Result<Value, Failure> {
         let asked = replies.len();
         let (good, bad): (Vec<_>, Vec<_>) = replies.into_iter().partition(Result::is_ok);
@@ -448,12 +454,12 @@ impl Plan {
         Ok(self.with_fields(winner, [("samples", Value::Array(good)), ("spread", decided.spread)]))
     }
 
-    /// `value` with further fields, unless it is no object or the schema forbids them.
+    /// `value` with additional fields, unless it is not an object or the schema forbids them.
     fn with_fields<const N: usize>(&self, value: Value, more: [(&str, Value); N]) -> Value {
         let Value::Object(mut fields) = value.clone() else { return value };
         fields.extend(more.map(|(name, field)| (name.to_owned(), field)));
         let fuller = Value::Object(fields);
-        // With `edits` the schema is that of the answer, not that of the output.
+        // With `edits` the schema is for the answer, not for the output.
         let fits = |schema: &Arc<Schema>| self.edits.is_some() || schema.accepts(&fuller);
         if self.schema.as_ref().is_none_or(fits) { fuller } else { value }
     }

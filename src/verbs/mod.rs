@@ -1,5 +1,5 @@
-//! Leaf verbs and resources, one file each: typed input, typed output, what they do, an example in TOML.
-//! They must never know each other or the engine.
+//! Verbs and resources, one file each: typed input, typed output, the code, and an example in TOML. They do
+//! not use each other or the engine.
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod agent;
@@ -64,25 +64,25 @@ use crate::runtime::service::Runtimes;
 use crate::scenario::Shell;
 use crate::verb::Catalog;
 
-/// What verbs reach the world through.
+/// The connections of verbs to the outside.
 #[derive(Clone)]
 pub struct Doors {
     /// Model providers.
     pub models: Models,
-    /// What builds and runs services.
+    /// Builds and runs services.
     pub runtimes: Runtimes,
-    /// What runs commands of the pipeline's author.
+    /// Runs commands of the pipeline's author.
     pub host: Host,
-    /// What opens pages.
+    /// Opens browser pages.
     pub chromium: Chromium,
-    /// Coding agents that are programs of their own.
+    /// The external coding agents.
     pub coders: CodingAgents,
-    /// Where such programs are.
+    /// The locations of their programs.
     pub programs: agent::Programs,
 }
 
-/// What is written in place of the verb `files`, which did seven things.
-const FILES: &str = "write what it does: `pack` (a directory or files become a tree), `edit` (change a tree), `show` (its \
+/// The replacement of the former verb `files`.
+const FILES: &str = "use one of: `pack` (a directory or files become a tree), `edit` (change a tree), `show` (its \
                      texts), `diff` (compare two trees) or `deliver` (a tree becomes a directory)";
 
 /// All verbs and resources.
@@ -118,7 +118,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .resource(service::Service::new(doors.runtimes))
 }
 
-/// Where scenarios run their commands: inside the services that are held.
+/// How scenarios run commands: inside the held services.
 struct Inside(Runtimes);
 
 impl scenario::Services for Inside {

@@ -1,4 +1,4 @@
-//! `pack`: makes a tree of a directory, or of files that are written in the step.
+//! `pack`: makes a tree of a directory, or of files in the step.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,16 +17,16 @@ pub struct Pack;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct With {
-    /// A directory: a path relative to the project, or the value of an input of type `dir`. At most 100,000 files and
-    /// 2 GiB.
+    /// Directory to pack: a path relative to the project, or the value of an input of type `dir`. Limits:
+    /// 100,000 files and 2 GiB.
     pub dir: Option<Named>,
-    /// The files themselves: a list of `{path, content}`, or an object of contents by path.
+    /// Contents of the files: a list of `{path, content}`, or an object of contents by path.
     pub files: Option<Whole>,
-    /// Whether the tree may have no files. Without `dir` and `files` it has none.
+    /// Whether the tree may be empty. Without `dir` and `files` it is. Default: `false`.
     pub empty: bool,
-    /// Globs that are left out of `dir`; one without `/` is matched against names.
+    /// Globs of files to skip in `dir`; one without `/` is matched against file names.
     pub ignore: Vec<String>,
-    /// What is done with links that `dir` cannot follow: those that lead out of it, nowhere or in a circle.
+    /// Handling of links that cannot be followed: those that lead out of `dir`, to nothing or in a circle.
     pub links: Links,
 }
 
@@ -37,18 +37,18 @@ impl Default for With {
     }
 }
 
-/// What is left out where the step names nothing: the records of git and of Atoll.
+/// The globs that are skipped by default: the data of git and of Atoll.
 const IGNORED: [&str; 2] = [".git", ".atoll"];
 
-/// What is done with links that cannot be followed.
+/// The handling of links that cannot be followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Links {
     /// They are an error.
     #[default]
     Refuse,
-    /// They are kept as links, and not followed, and so are links to what is left out. Directories without files, permissions
-    /// and times are kept as well. Only the `files` of a `service` take a tree that has some links.
+    /// They are kept as links, and so are links to skipped files. Empty directories, permissions and times
+    /// are kept as well. Only the `files` of a `service` accept such a tree.
     Keep,
 }
 
@@ -58,7 +58,7 @@ pub struct Out {
     /// Digest of the tree.
     #[schemars(with = "String")]
     pub tree: Digest,
-    /// Its files.
+    /// Files of the tree.
     pub files: Vec<TreeEntry>,
 }
 
@@ -95,7 +95,8 @@ pack = { files = { "index.html" = "<h1>hello</h1>", "README.md" = "# hello" } }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || pack(&with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`pack` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `pack`: {e}")))?
+            .map(Output::free)
     }
 }
 
@@ -125,7 +126,7 @@ fn directory(dir: &str, with: &With, cx: &Context) -> Result<TreeRef, Failure> {
     };
     let tree = tree.map_err(|e| Failure::permanent(format!("cannot pack the directory {dir:?}: {e}")))?;
     if tree.files.is_empty() && tree.links.is_empty() && !with.empty {
-        return Err(Failure::permanent(format!("the directory {dir:?} holds no file to pack"))
+        return Err(Failure::permanent(format!("the directory {dir:?} contains no file to pack"))
             .hint("`empty = true` allows a tree without files"));
     }
     Ok(tree.save(&*cx.blobs)?)
@@ -168,14 +169,14 @@ mod tests {
         assert_eq!(
             paths,
             [".atoll/x/file", "sub/a.txt", "sub/node_modules/file"],
-            "git's own files never are"
+            "the files of git are always excluded"
         );
         let nothing = run(json!({"dir": null, "empty": true})).await.unwrap();
         assert_eq!(nothing["files"], json!([]));
         std::fs::create_dir(place.path().join("none")).unwrap();
         assert_eq!(run(json!({"dir": "none", "empty": true})).await.unwrap(), nothing);
         for (with, word) in [
-            (json!({"dir": "none"}), "holds no file"),
+            (json!({"dir": "none"}), "contains no file"),
             (json!({"dir": "nowhere"}), "cannot pack the directory"),
             (json!({"files": {}}), "no file is left"),
             (json!({}), "found neither"),

@@ -1,4 +1,4 @@
-//! Where paths in a step's input lead.
+//! Resolution of paths in a step's input.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::verb::{Failure, Workspace};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Named {
-    /// Its path, relative to the project.
+    /// Path, relative to the project.
     Path(String),
     /// The value of an input of type `file` or `dir`; only its path is used.
     Input {
@@ -31,7 +31,7 @@ impl Named {
     }
 }
 
-/// Errors: `target` lies in a directory that git or Atoll obeys, other than the one of the run.
+/// Errors if `target` is in a directory that git or Atoll reads, other than that of the run.
 pub(super) fn usual(workspace: &Workspace, target: &Path) -> Result<(), Failure> {
     let plain = |path: &&Path| path.components().all(|part| matches!(part, Component::Normal(_)));
     let kept = target.strip_prefix(&workspace.kept).ok().filter(plain);
@@ -45,8 +45,8 @@ pub(super) fn usual(workspace: &Workspace, target: &Path) -> Result<(), Failure>
     }
 }
 
-/// The absolute form of `given`. A relative path starts from `project` and must stay in it, links included; an
-/// absolute one leads anywhere.
+/// The absolute form of `given`. A relative path starts from `project` and must stay in it, links included;
+/// an absolute path may lead anywhere.
 pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
     let below = named(given)?;
     if Path::new(given).is_absolute() {
@@ -61,10 +61,10 @@ pub(super) fn inside(project: &Path, given: &str) -> Result<PathBuf, Failure> {
     Ok(target)
 }
 
-/// The names of which `given` consists. Errors: it is no path, or leads out of the project whatever that holds.
+/// The components of `given`. Errors if it is not a path, or leads out of the project.
 fn named(given: &str) -> Result<Vec<&OsStr>, Failure> {
     if given.is_empty() || given.contains('\0') {
-        return Err(Failure::permanent(format!("{given:?} is no path")));
+        return Err(Failure::permanent(format!("{given:?} is not a valid path")));
     }
     let path = Path::new(given);
     let mut below: Vec<&OsStr> = Vec::new();
@@ -80,7 +80,7 @@ fn named(given: &str) -> Result<Vec<&OsStr>, Failure> {
     Ok(below)
 }
 
-/// Why nothing can be written to `given`, whatever the project holds.
+/// The reason why `given` can never be written to.
 pub(super) fn unusable(given: &str) -> Option<Failure> {
     let below = match named(given) {
         Ok(below) => below,
@@ -92,24 +92,25 @@ pub(super) fn unusable(given: &str) -> Option<Failure> {
 
 /// The failure of a step that would write into the directory `name`.
 fn obeyed(target: &Path, name: &str) -> Failure {
-    Failure::permanent(format!("{} is refused: a step writes nothing into `{name}`", target.display()))
+    Failure::permanent(format!("{} is refused: steps may not write into `{name}`", target.display()))
         .hint("write it to another directory")
 }
 
-/// `target`, which `given` names, with all links followed as far as it is there: a directory to start from, and the way
-/// from there, which has no links. A relative path starts from `project`; what is absolute, from the root.
+/// `target`, which `given` names, with all links of its existing part followed: a directory to start from,
+/// and the rest of the path, which has no links. A relative path starts from `project`; an absolute one from
+/// the root.
 pub(super) fn resolved(project: &Path, given: &str, target: &Path) -> Result<(PathBuf, PathBuf), Failure> {
     let there = target.ancestors().find_map(|dir| Some((dir, dir.canonicalize().ok()?)));
     let Some((there, real)) = there else {
-        return Err(Failure::permanent(format!("{given:?} leads nowhere")));
+        return Err(Failure::permanent(format!("{given:?} is not a path to a file")));
     };
     let missing = target.strip_prefix(there).unwrap_or(Path::new(""));
-    // What is not there has no links: its `..` lead back to where it would be.
+    // The part that does not exist has no links: its `..` can be resolved lexically.
     let real = normalize(&real.join(missing));
     if Path::new(given).is_absolute() {
         return Ok((PathBuf::from("/"), real));
     }
-    // A project that is not there yet is made.
+    // The project directory is created if it does not exist.
     let root = project.canonicalize().unwrap_or_else(|_| PathBuf::from("/"));
     match real.strip_prefix(&root) {
         Ok(below) => Ok((root.clone(), below.to_owned())),
@@ -120,7 +121,7 @@ pub(super) fn resolved(project: &Path, given: &str, target: &Path) -> Result<(Pa
 /// The failure of a relative path that does not stay in the project.
 pub(super) fn outside(given: &str) -> Failure {
     Failure::permanent(format!("the path {given:?} leads out of the project directory"))
-        .hint("write it as an absolute path if that is meant")
+        .hint("to write outside the project, use an absolute path")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `reach`: does something accept connections at an address?
+//! `reach`: checks whether an address accepts connections.
 #![expect(clippy::disallowed_methods, reason = "a door: connects to the address, and waits between tries")]
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reach;
 
-/// Longest single attempt to connect.
+/// The maximum duration of one attempt to connect.
 const DIAL: Duration = Duration::from_secs(5);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct With {
     /// Address with host and port, such as `http://127.0.0.1:8080`; the path is not requested.
     pub url: String,
-    /// Seconds to keep trying; 0 for a single attempt.
+    /// Maximum time to keep trying, in seconds; 0 for a single attempt.
     #[serde(default)]
     pub wait: f64,
 }
@@ -35,9 +35,9 @@ pub struct With {
 pub struct Out {
     /// Whether a connection was accepted.
     pub ok: bool,
-    /// Why not, in one line; empty if it was.
+    /// Reason why no connection was accepted, in one line; otherwise empty.
     pub reason: String,
-    /// Attempts that were made.
+    /// Number of attempts.
     pub attempts: u32,
 }
 
@@ -78,7 +78,7 @@ fn address(url: &str) -> Result<(String, u16), Failure> {
     let parsed = reqwest::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
     let host = parsed.host_str().ok_or_else(|| wrong("it has no host".to_owned()))?;
     let port = parsed.port_or_known_default().ok_or_else(|| wrong("it has no port".to_owned()))?;
-    // An IPv6 address is written in brackets in a URL, and without them everywhere else.
+    // An IPv6 address has brackets in a URL, and none elsewhere.
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 

@@ -19,17 +19,17 @@ const MOST_BYTES: u64 = 16 << 20;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The file, relative to the project or absolute.
+    /// Path of the file, relative to the project or absolute.
     pub path: String,
-    /// How to read it; without it the ending of the name decides, and anything else is text.
+    /// Format of the file. Default: by the extension of the name, else text.
     #[serde(default)]
     pub format: Option<Format>,
-    /// The largest size that is read, in bytes; 16 MiB where it is not given.
+    /// Maximum size in bytes. Default: 16 MiB.
     #[serde(default)]
     pub max_bytes: Option<u64>,
 }
 
-/// How a file is read.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -37,9 +37,9 @@ pub enum Format {
     Text,
     /// One JSON value.
     Json,
-    /// A JSON value a line; a list.
+    /// One JSON value per line; the result is a list.
     Jsonl,
-    /// Comma-separated with a header line; a list of objects of texts.
+    /// Comma-separated values with a header line; the result is a list of objects with text values.
     Csv,
     /// A TOML table; dates become texts.
     Toml,
@@ -48,11 +48,11 @@ pub enum Format {
 /// Output of `read`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The file, as it was given.
+    /// Path of the file, as given.
     pub path: String,
-    /// Its content: a text, or the data in it.
+    /// Content: a text, or the parsed data.
     pub value: Value,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
     /// Digest of its bytes.
     #[schemars(with = "String")]
@@ -76,13 +76,15 @@ read = { path = "{{ steps.note.output.path }}", format = "json" }
 
     fn refusals(with: &With) -> Vec<Refusal> {
         let is_path = !with.path.is_empty() && !with.path.contains('\0');
-        let failure = || Failure::permanent(format!("{:?} is no path", with.path)).hint("name a file");
+        let failure =
+            || Failure::permanent(format!("{:?} is not a valid path", with.path)).hint("name a file");
         if is_path { Vec::new() } else { vec![Refusal::of("/path", failure())] }
     }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || read(with, &cx.workspace.project)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`read` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `read`: {e}")))?
+            .map(Output::free)
     }
 }
 
@@ -98,14 +100,15 @@ fn read(with: With, project: &Path) -> Result<Out, Failure> {
 
 fn load(path: &Path, given: &str, most: u64) -> Result<Vec<u8>, Failure> {
     read_file(path, most).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Failure::permanent(format!("there is no file {given:?}"))
-            .hint(format!("it would be {}", path.display())),
+        ErrorKind::NotFound => Failure::permanent(format!("the file {given:?} does not exist"))
+            .hint(format!("the full path is {}", path.display())),
         ErrorKind::Interrupted | ErrorKind::TimedOut => Failure::transient(format!("{given:?}: {e}")),
         ErrorKind::IsADirectory | ErrorKind::InvalidInput => {
-            Failure::permanent(format!("{given:?} is no file")).hint("`pack` makes a tree of a directory")
+            Failure::permanent(format!("{given:?} is not a file")).hint("`pack` makes a tree of a directory")
         }
-        ErrorKind::FileTooLarge => Failure::permanent(format!("{given:?} cannot be read: {e}"))
-            .hint("raise max_bytes if that is meant"),
+        ErrorKind::FileTooLarge => {
+            Failure::permanent(format!("{given:?} cannot be read: {e}")).hint("raise `max_bytes` to read it")
+        }
         _ => Failure::permanent(format!("{given:?} cannot be read: {e}")),
     })
 }
@@ -132,7 +135,7 @@ fn word(format: Format) -> &'static str {
 }
 
 fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
-    let text = std::str::from_utf8(bytes).map_err(|e| format!("byte {} is no UTF-8", e.valid_up_to()))?;
+    let text = std::str::from_utf8(bytes).map_err(|e| format!("byte {} is not UTF-8", e.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
         Format::Text => Ok(Value::String(text.to_owned())),
@@ -155,7 +158,7 @@ fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
     }
 }
 
-/// A list that is no larger than a value may be.
+/// A list whose size is limited to that of a value.
 #[derive(Default)]
 struct Items {
     list: Vec<Value>,
@@ -268,13 +271,13 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(place.path().join("pipe")).status();
         assert!(made.unwrap().success());
         for (with, word) in [
-            (json!({"path": "pipe"}), "is no file"),
-            (json!({"path": "/dev/zero"}), "is no file"),
-            (json!({"path": "none.txt"}), "there is no file \"none.txt\""),
-            (json!({"path": "."}), "is no file"),
+            (json!({"path": "pipe"}), "is not a file"),
+            (json!({"path": "/dev/zero"}), "is not a file"),
+            (json!({"path": "none.txt"}), "the file \"none.txt\" does not exist"),
+            (json!({"path": "."}), "is not a file"),
             (json!({"path": "bad.jsonl"}), "line 2"),
             (json!({"path": "bad.csv"}), "as csv"),
-            (json!({"path": "bin"}), "byte 1 is no UTF-8"),
+            (json!({"path": "bin"}), "byte 1 is not UTF-8"),
             (json!({"path": "bin", "max_bytes": 1}), "2 bytes, more than 1"),
         ] {
             let failure = run(place.path(), with).await.unwrap_err();

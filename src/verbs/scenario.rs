@@ -1,4 +1,4 @@
-//! `scenario`: one scenario, run against a program. No model is involved and nothing is scored.
+//! `scenario`: runs one scenario against a program. It calls no model and computes no score.
 
 mod literals;
 mod questions;
@@ -29,9 +29,9 @@ use crate::scenario::{
 use crate::value::{BlobRef, Value};
 use crate::verb::{Blobs, Context, Failure, Output, Refusal, Secrets, Traits, Verb, no_secret_name, pointer};
 
-/// Finds the inside of a held service by its id.
+/// Looks up held services by id.
 pub trait Services: Send + Sync + 'static {
-    /// The service `id` while it is held, `None` where none of that name is.
+    /// The service `id` while it is held, `None` if there is none.
     fn shell(&self, id: &str) -> Option<Arc<dyn Shell>>;
 }
 
@@ -43,49 +43,49 @@ pub struct ScenarioRun {
 }
 
 impl ScenarioRun {
-    /// Commands run inside what `services` finds, pages open in `chromium`.
+    /// Commands run inside the services that `services` finds; pages are opened in `chromium`.
     pub fn new(services: Arc<dyn Services>, chromium: Chromium) -> Self {
         Self { services, chromium, literals: Literals::default() }
     }
 }
 
-/// What `scenario` takes.
+/// Input of `scenario`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The scenario, as `scenario_load` brings it.
+    /// Scenario to run, from `scenario_load`.
     pub scenario: Scenario,
     /// Base URL for its requests.
     #[serde(default)]
     pub target: Option<String>,
-    /// Where the program takes gRPC calls, e.g. `http://127.0.0.1:50051`; the target where nothing is given.
+    /// Address for gRPC calls, e.g. `http://127.0.0.1:50051`. Default: `target`.
     #[serde(default)]
     pub grpc_target: Option<String>,
-    /// Id of the held service: its commands run in it, its log is kept beside each step. An empty one is none.
+    /// Id of the held service: commands run in it, and its log is recorded for each step. Empty for none.
     #[serde(default)]
     pub service: Option<String>,
-    /// The services beside the program by name, as `held.services`: steps may name one as `service`.
+    /// Sidecar services by name, from `held.services`: steps can select one with `service`.
     #[serde(default)]
     pub services: BTreeMap<String, Beside>,
-    /// Secret that requests to the target carry as the header `Authorization`, unless a step sets that itself; none where its name
-    /// is none.
+    /// Secret that is sent to the target in the header `Authorization`, unless a step sets that header. None
+    /// if its name is empty.
     #[serde(default)]
     pub authorization: Option<Authorization>,
-    /// Over TLS: whom to trust as the target, and which certificate to show it.
+    /// TLS settings: which certificates of the target are trusted, and the client certificate.
     #[serde(default)]
     pub tls: TlsFiles,
-    /// Whether the whole answers of steps that fail are kept as evidence, up to 1 MiB each.
+    /// Whether complete answers of failed steps are kept as evidence, up to 1 MiB each.
     #[serde(default)]
     pub keep_answers: bool,
-    /// Variables that placeholders may use from the beginning: values, or `{ secret = "NAME" }`.
+    /// Initial variables for placeholders: values, or `{ secret = "NAME" }`.
     #[serde(default)]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
     pub variables: Option<IndexMap<String, Value>>,
-    /// What a judge is asked at once: it says what `open` is made of.
+    /// Grouping of the questions in `open`.
     #[serde(default)]
     pub ask: Ask,
-    /// Whether the `satisfaction_criteria` of the scenario are a question of their own. If not, they are said with the other
-    /// questions.
+    /// Whether the `satisfaction_criteria` of the scenario are a separate question. Otherwise they are added
+    /// to the other questions.
     #[serde(default = "yes")]
     pub criteria: bool,
 }
@@ -94,24 +94,24 @@ fn yes() -> bool {
     true
 }
 
-/// What `scenario` brings back: what was observed, and what that leaves open.
+/// Output of `scenario`: the observation, and the questions that it leaves open.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// What was observed.
+    /// Observation of the run.
     #[serde(flatten)]
     pub observation: Observation,
-    /// The questions that no assertion decides, as a judge is asked them.
+    /// Questions for a judge that no assertion decides.
     pub open: Vec<Question>,
 }
 
-/// A secret that may be missing.
+/// An optional secret.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Authorization {
-    /// The name of the secret.
+    /// Name of the secret.
     #[serde(default)]
     pub secret: Option<String>,
-    /// What stands before the value, e.g. `Bearer ` with the space.
+    /// Text before the value, e.g. `Bearer ` with the space.
     #[serde(default)]
     pub prefix: String,
 }
@@ -126,19 +126,19 @@ impl Authorization {
     }
 }
 
-/// What receives the secret of `authorization`.
+/// The receiver of the secret of `authorization`, for messages.
 const AUTHORIZED: &str = "the header `Authorization` of requests to the target";
 
 fn unsendable() -> Failure {
     Failure::permanent("the value of the secret for `Authorization` cannot be sent")
 }
 
-/// The secret that a variable is, if it is one.
+/// The secret of a variable, if it is one.
 fn secret_of(value: &Value) -> Option<SecretName> {
     value.get("secret").is_some_and(Value::is_string).then(|| serde_json::from_value(value.clone()).ok())?
 }
 
-/// Variables as placeholders see them.
+/// Variables for placeholders.
 fn revealed(given: IndexMap<String, Value>, cx: &Context) -> Result<IndexMap<String, Value>, Failure> {
     let reveal = |(name, value): (String, Value)| {
         let value = match secret_of(&value) {
@@ -152,21 +152,21 @@ fn revealed(given: IndexMap<String, Value>, cx: &Context) -> Result<IndexMap<Str
     given.into_iter().map(reveal).collect()
 }
 
-/// A service beside the program.
+/// A sidecar service.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Beside {
     /// Its id.
     pub id: String,
-    /// Where it answers.
+    /// URL of the service.
     pub url: String,
-    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
+    /// Ports of the service, each with its forwarded port on 127.0.0.1.
     #[serde(default)]
     pub ports: BTreeMap<String, u16>,
 }
 
 impl Verb for ScenarioRun {
     const NAME: &'static str = "scenario";
-    const SUMMARY: &'static str = "run a scenario and tell what was observed";
+    const SUMMARY: &'static str = "run a scenario and record what was observed";
     const TRAITS: Traits = Traits::repeatable("scenario");
     const EXAMPLE: &'static str = r#"
 [steps.trial]
@@ -259,12 +259,12 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
             Variables::given(revealed(with.variables.unwrap_or_default(), &cx)?).generating(generator);
         tokio::select! {
             mut observation = run(&scenario, &stage, variables) => {
-                // No observation of the program: the machine lacks something.
+                // Not an observation of the program: something on this machine is missing.
                 let beside = places.values().filter_map(|place| place.shell.as_ref());
                 if let Some(failure) = shell.iter().chain(beside).find_map(|shell| shell.lacked()) {
                     return Err(failure.redacted(&*secrets));
                 }
-                // Programs print secrets.
+                // Programs may print secrets.
                 observation.change_texts(&|text| secrets.redact(text));
                 let open = questions::questions(&observation, with.ask, with.criteria);
                 Ok(Output::free(Out { observation, open }))
@@ -275,14 +275,15 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 }
 
 impl ScenarioRun {
-    /// The inside of the service `id`: no secret is on a command line there, and what is hidden is not in its log.
+    /// The inside of the service `id`: secrets are not passed on command lines, and hidden values are removed
+    /// from its log.
     fn shell(&self, id: &str, hidden: &Hidden) -> Option<Arc<dyn Shell>> {
         let shell = self.services.shell(id)?;
         hidden.credentials.iter().for_each(|credentials| shell.hide(credentials));
         Some(Arc::new(Quiet { shell, secrets: hidden.secrets.clone() }))
     }
 
-    /// The services that the steps of a scenario name.
+    /// The services that steps of a scenario use.
     fn places(
         &self,
         scenario: &Scenario,
@@ -308,7 +309,7 @@ impl ScenarioRun {
     }
 }
 
-/// The failure of a step that talks to `called`, which has the unknown name or port `meant`.
+/// The failure of a step that uses `called` with the unknown name or port `meant`.
 fn no_place<'a>(
     scenario: &Scenario,
     called: &str,
@@ -320,24 +321,24 @@ fn no_place<'a>(
     let known: Vec<&str> = known.map(String::as_str).collect();
     let near = nearest(meant, known.iter().copied()).map(|near| format!("did you mean `{near}`? "));
     let known = match known.as_slice() {
-        [] => "a program that is up already has none; services need an environment, and a program that is started \
+        [] => "an already running program has none; services need an environment, and a program that is started \
                (`--code` or `--image`)"
             .to_owned(),
         known => format!("{}there are: {}", near.unwrap_or_default(), known.join(", ")),
     };
     let file = if scenario.file.is_empty() { &scenario.id } else { &scenario.file };
     Failure::permanent(format!("{file}:{line}: there is no service `{called}`: {known}"))
-        .hint("the environment says which services run beside the program")
+        .hint("services are declared in the environment file")
 }
 
-/// The word for a step that needs a URL, where there is one.
+/// The step type that needs a URL, if there is one.
 fn outside(scenario: &Scenario) -> Option<&'static str> {
     let steps = scenario.setup.iter().chain(&scenario.steps).chain(&scenario.teardown);
     let own = steps.filter(|step| step.service.is_none());
     own.map(|step| &step.action).find(|action| action.needs_target()).map(Action::word)
 }
 
-/// Evidence is kept among the blobs of the run, without the secrets in it.
+/// Saves evidence as blobs of the run, without secrets.
 struct KeptEvidence {
     blobs: Arc<dyn Blobs>,
     secrets: Arc<dyn Secrets>,
@@ -351,10 +352,10 @@ impl Evidences for KeptEvidence {
 
 fn no_certificate_for_pages(scenario: &Scenario) -> Failure {
     Failure::permanent(format!(
-        "the scenario `{}` has `browser` steps, and pages cannot show a client certificate",
+        "the scenario `{}` has `browser` steps, and browsers cannot use the client certificate",
         scenario.id
     ))
-    .hint("leave it out, or give the target an address that needs no client certificate")
+    .hint("remove the client certificate, or use an address of the target that does not need one")
 }
 
 fn no_service(id: &str) -> Failure {

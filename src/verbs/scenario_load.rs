@@ -1,4 +1,4 @@
-//! `scenario_load`: the scenarios of a directory, checked as a whole, selected and grouped.
+//! `scenario_load`: reads the scenarios of a directory, checks them together, selects and groups them.
 
 mod grouped;
 mod selected;
@@ -28,74 +28,76 @@ use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ScenarioLoad;
 
-/// What `scenario_load` takes.
+/// Input of `scenario_load`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The directory, or a single scenario file: a path, or the value of an input of type `dir`, `file` or `path`. Of a
-    /// directory, its `*.yaml` and `*.yml` files are read, and those of
-    /// directories in it; what lies in a directory called `fixtures` are fixtures.
+    /// Directory, or a single scenario file: a path, or the value of an input of type `dir`, `file` or
+    /// `path`. Of a directory, all `*.yaml` and `*.yml` files are read, including those in subdirectories;
+    /// files in a directory called `fixtures` are fixtures.
     pub dir: Named,
-    /// Names of the variables that the scenarios are given when they are run, so that their placeholders are no mistake.
+    /// Names of variables that are passed to the scenarios when they run, so that placeholders for them are
+    /// valid.
     #[serde(default)]
     pub given: Vec<String>,
-    /// Ids of the scenarios that are wanted, `*` for any characters. Of `only`, `tags`, `tiers` and `visibility` each one
-    /// that is not empty leaves out the other scenarios.
+    /// Ids of the scenarios to select, `*` for any characters. Each of `only`, `tags`, `tiers` and
+    /// `visibility` that is not empty excludes the other scenarios.
     #[serde(default)]
     pub only: Option<Vec<String>>,
-    /// Scenarios with one of these tags are wanted.
+    /// Tags to select: scenarios with at least one of them.
     #[serde(default)]
     pub tags: Option<Vec<String>>,
-    /// Scenarios of these tiers are wanted.
+    /// Tiers to select.
     #[serde(default)]
     pub tiers: Option<Vec<Tier>>,
-    /// Scenarios of these visibilities are wanted.
+    /// Visibilities to select.
     #[serde(default)]
     pub visibility: Option<Vec<Visibility>>,
-    /// Whether there may be no such scenario. Otherwise the step fails then.
+    /// Whether the selection may be empty. Otherwise the step fails if it is. Default: `false`.
     #[serde(default)]
     pub empty: bool,
-    /// Factors by tag: the weight of a scenario is multiplied by those of all its tags.
+    /// Factors by tag: the weight of a scenario is multiplied by the factors of all its tags.
     #[serde(default)]
     #[schemars(with = "Option<BTreeMap<String, f64>>")]
     pub weights: Option<BTreeMap<String, f64>>,
-    /// Whether scenarios of different tiers never share a program.
+    /// Whether scenarios of different tiers never share a program. Default: `false`.
     #[serde(default)]
     pub by_tier: bool,
-    /// The address of a program that is up already, if the scenarios are run against one: it is shared by all that may share
-    /// a program.
+    /// URL of an already running program, if the scenarios are run against one: all scenarios that may share
+    /// a program then share it.
     #[serde(default)]
     pub target: Option<String>,
 }
 
-/// What `scenario_load` brings back.
+/// Output of `scenario_load`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The scenarios that are wanted, sorted by id. Those with the same `group` run in one program, in the order of `order`;
-    /// `readiness` is what that program is waited for. Scenarios of different visibility are never in one group.
+    /// Selected scenarios, sorted by id. Scenarios with the same `group` run in one program, in the order of
+    /// `order`; `readiness` is the readiness check of that program. Scenarios of different visibility are
+    /// never in one group.
     pub scenarios: Vec<Scenario>,
-    /// How many these are.
+    /// Number of selected scenarios.
     pub count: usize,
-    /// How many the directory has.
+    /// Number of scenarios in the directory.
     pub found: usize,
-    /// How many of those are left out.
+    /// Number of scenarios that are not selected.
     pub excluded: usize,
-    /// How many scenarios of the directory are sealed, wanted or not.
+    /// Number of sealed scenarios in the directory, selected or not.
     pub sealed: usize,
-    /// Digest of the names and contents of all files, those that scenarios name among them.
+    /// Digest of the names and contents of all files, including those that scenarios refer to.
     pub digest: String,
-    /// Warnings, one text each, as they are printed.
+    /// Warnings, as printed.
     pub warnings: Vec<String>,
 }
 
-/// The directory that holds what scenarios share, beside them or deeper.
+/// The name of directories with shared fixtures.
 const FIXTURES: &str = "fixtures";
 
-/// Most bytes of one file.
+/// The maximum size of one file, in bytes.
 const LARGEST: u64 = 8 << 20;
-/// Most bytes of all files.
+/// The maximum size of all files, in bytes.
 const LARGEST_SUM: u64 = 256 << 20;
-/// Most entries of all directories.
+/// The maximum number of entries in all directories.
 const MOST_ENTRIES: usize = 100_000;
 
 impl Verb for ScenarioLoad {
@@ -129,7 +131,7 @@ scenario_load = { dir = "{{ inputs.scenarios }}", visibility = ["dev"], weights 
 fn read_and_load(dir: &Path, shown: &str, with: &With) -> Result<Out, Failure> {
     let (files, mut unreadable, beside) = found_files(dir, shown)?;
     let digests = Digests::of(&files);
-    // A directory whose files are all unreadable has files: only the complaints about them are of use.
+    // If all files are unreadable, the directory is not empty: only the errors about them are useful.
     let (scenarios, mut sources, mut complaints) = if files.scenarios.is_empty() && !unreadable.is_empty() {
         Default::default()
     } else {
@@ -164,11 +166,11 @@ fn read_and_load(dir: &Path, shown: &str, with: &With) -> Result<Out, Failure> {
     let count = unreadable.len();
     let files = if count == 1 { "an error".to_owned() } else { format!("{count} errors") };
     Err(Failure::permanent(format!("{files} in the scenarios of {shown}\n{}", unreadable.join("\n")))
-        .hint("mend the files; `atoll explain CODE` tells more about an error")
+        .hint("fix the files; run `atoll explain CODE` for details of an error")
         .detail(json!({ "diagnostics": unreadable })))
 }
 
-/// Digests of scenario files and fixtures, by their names.
+/// Digests of scenario files and fixtures, by name.
 struct Digests {
     scenarios: BTreeMap<String, Digest>,
     fixtures: BTreeMap<String, Digest>,
@@ -182,24 +184,24 @@ impl Digests {
         Self { scenarios: all(&files.scenarios), fixtures: all(&files.fixtures) }
     }
 
-    /// That of the fixtures and of the files that scenarios name, which were read by now.
+    /// The digest of the fixtures and of the files that scenarios refer to, which were read by now.
     fn others(&self, beside: &Beside) -> String {
         let named: Vec<Value> = beside.read().iter().map(|(name, _, digest)| json!([name, digest])).collect();
         Digest::of_value(&json!([self.fixtures, named])).to_string()
     }
 }
 
-/// Scenarios with the credentials that are written in their files.
+/// Scenarios with the credentials in their files.
 pub struct Written {
-    /// Those that are free of errors.
+    /// The scenarios without errors.
     pub scenarios: Vec<Scenario>,
-    /// Digest of the fixtures and of the files that scenarios name.
+    /// Digest of the fixtures and of the files that scenarios refer to.
     pub others: String,
     digests: Digests,
 }
 
 impl Written {
-    /// The scenarios of the file or directory `dir`, which is called `shown`.
+    /// The scenarios of the file or directory `dir`, with the display name `shown`.
     pub fn read(dir: &Path, shown: &str) -> Result<Self, Failure> {
         let (files, _, beside) = found_files(dir, shown)?;
         let digests = Digests::of(&files);
@@ -213,15 +215,15 @@ impl Written {
     }
 }
 
-/// The scenario files of a directory and of the directories in it, with their fixtures, and complaints about those that
-/// cannot be read. They are called by the name `shown` of the directory.
+/// The scenario files of a directory and its subdirectories, with their fixtures, and errors about unreadable
+/// ones. Their names start with `shown`, the name of the directory.
 pub fn read_files(dir: &Path, shown: &str) -> Result<(ScenarioFiles, Vec<String>), Failure> {
     let (files, complaints, _) = found_files(dir, shown)?;
     Ok((files, complaints))
 }
 
-/// What a scenario file needs beside itself: its fixtures and the files that it and they name, each with its path relative to
-/// the file, its size and its digest. What cannot be read is left out.
+/// The files that a scenario file depends on: its fixtures and the files that it and they refer to, each with
+/// its path relative to the file, its size and its digest. Unreadable files are skipped.
 pub fn companions(file: &Path) -> Vec<(String, u64, Digest)> {
     let Some(name) = file.file_name().and_then(OsStr::to_str) else { return Vec::new() };
     let Ok((files, _, beside)) = found_files(file, name) else { return Vec::new() };
@@ -241,7 +243,7 @@ fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
     } else {
         reader.directory(dir, shown).map_err(|e| {
             Failure::permanent(format!("the scenarios {shown} cannot be read: {e}"))
-                .hint("give a scenario file, or a directory that has .yaml or .yml files")
+                .hint("set `dir` to a scenario file, or to a directory with .yaml or .yml files")
         })?;
     }
     let Reader { mut files, complaints, places, .. } = reader;
@@ -250,21 +252,21 @@ fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
     Ok((files, complaints, beside))
 }
 
-/// Reads files, and notes what is wrong with those that it cannot read.
+/// Reads files, and collects errors about unreadable ones.
 #[derive(Default)]
 struct Reader {
     files: ScenarioFiles,
     complaints: Vec<String>,
-    /// Where the files are, and their names.
+    /// The locations and names of the files.
     places: Vec<(PathBuf, String)>,
-    /// Bytes that may still be read.
+    /// The number of bytes that may still be read.
     left: u64,
-    /// Entries of directories that may still be looked at.
+    /// The number of directory entries that may still be visited.
     entries: usize,
 }
 
 impl Reader {
-    /// The one scenario file `path`, and the fixtures in the directory `fixtures` next to it.
+    /// The single scenario file `path`, and the fixtures in the directory `fixtures` next to it.
     fn only(&mut self, path: &Path, shown: &str) {
         let text = read_file(path, LARGEST);
         self.keep(path.to_owned(), shown.to_owned(), text, false);
@@ -287,9 +289,10 @@ impl Reader {
         self.look((&root, dir), shown, false)
     }
 
-    /// Reads the files of `root`, which is the directory `place`, by name, and those of the directories in it. Files may
-    /// be symbolic links that stay in `root`; directories that are, are not followed, because they may lead in a circle.
-    /// What begins with a dot is skipped. An error: `root` itself cannot be read, or there is too much in it.
+    /// Reads the files of `root`, which is the directory `place`, by name, and those of its subdirectories.
+    /// Files may be symbolic links that stay in `root`; links to directories are not followed, because they
+    /// may lead in a circle. Names that begin with a dot are skipped. Errors if `root` itself cannot be read,
+    /// or contains too much.
     fn look(
         &mut self,
         (root, place): (&RootedFs, &Path),
@@ -310,7 +313,7 @@ impl Reader {
             let mut below = Vec::new();
             for (name, kind) in entries {
                 let path = dir.join(&name);
-                // Those of editors and systems: backups, locks, settings.
+                // Files of editors and systems: backups, locks, settings.
                 if name.as_encoded_bytes().starts_with(b".") {
                     continue;
                 }
@@ -324,7 +327,7 @@ impl Reader {
                     self.keep(place.join(&path), named(shown, &path), text, among_fixtures);
                 }
             }
-            // The last one is taken first.
+            // A stack: the last one is taken first.
             left.extend(below.into_iter().rev());
         }
         Ok(())
@@ -334,7 +337,7 @@ impl Reader {
         let text = read.map_err(|e| format!("the file cannot be read: {e}")).and_then(|bytes| {
             self.left = self.left.saturating_sub(bytes.len() as u64);
             String::from_utf8(bytes).map_err(|e| {
-                format!("the file is no UTF-8 text: byte {} is not", e.utf8_error().valid_up_to())
+                format!("the file is not UTF-8 text: byte {} is invalid", e.utf8_error().valid_up_to())
             })
         });
         let list = if among_fixtures { &mut self.files.fixtures } else { &mut self.files.scenarios };
@@ -353,7 +356,7 @@ impl Reader {
     }
 }
 
-/// What the file at `below` in the directory that is called `shown` is called.
+/// The display name of the file at `below` in the directory `shown`.
 fn named(shown: &str, below: &Path) -> String {
     Path::new(shown).join(below).display().to_string()
 }

@@ -1,4 +1,4 @@
-//! Values that may come from secrets, for every verb that talks to something or starts it.
+//! Values that may come from secrets, for verbs that send values to something or start it.
 
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
@@ -17,26 +17,26 @@ pub enum TextOrSecret {
     Secret(SecretName),
 }
 
-/// A secret by name: an environment variable of this program, or a key that `atoll configure` keeps.
+/// A secret by name: an environment variable of Atoll, or a key that `atoll configure` stored.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretName {
-    /// The name, never the value.
+    /// Name of the secret, never its value.
     pub secret: String,
-    /// What stands before the value, e.g. `Bearer ` with the space.
+    /// Text before the value, e.g. `Bearer ` with the space.
     #[serde(default)]
     pub prefix: String,
 }
 
 impl SecretName {
-    /// Why no attempt could give it to `receiver`, and the key that says so.
+    /// The reason why the secret can never be given to `receiver`, and the key that causes it.
     pub fn unusable(&self, receiver: &str) -> Option<(&'static str, Failure)> {
         Some(("secret", no_secret_name(&self.secret, receiver)?))
     }
 }
 
 impl TextOrSecret {
-    /// Why no attempt could give it to `receiver`, at the place `at` of its input.
+    /// The reason why it can never be given to `receiver`, at `at` of the input.
     pub fn unusable(&self, at: &str, receiver: &str) -> Option<Refusal> {
         match self {
             Self::Text(_) => None,
@@ -47,7 +47,7 @@ impl TextOrSecret {
         }
     }
 
-    /// The same for the variable of an environment, whose value is text without a null character.
+    /// The same for an environment variable, whose value is text without a null character.
     pub fn unusable_variable(&self, at: &str, receiver: &str) -> Option<Refusal> {
         let (key, text) = match self {
             Self::Text(text) => (at.to_owned(), text),
@@ -61,7 +61,7 @@ impl TextOrSecret {
         matches!(self, Self::Secret(_))
     }
 
-    /// The text, where it is no secret.
+    /// The text, if it is not a secret.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

@@ -1,4 +1,4 @@
-//! `hold = { service = {…} }`: a running service. One that does not come up is an observation.
+//! `hold = { service = {…} }`: a running service. A failed start is a result, not an error.
 
 mod around;
 mod inside;
@@ -22,10 +22,10 @@ use crate::runtime::service::{Environment, RunningService, Runtimes};
 use crate::value::Value;
 use crate::verb::{Context, Failure, Lease, Refusal, Resource, Secrets, Traits};
 
-/// How much of the log `held` carries, in bytes.
+/// The length of the log in `held`, in bytes.
 const LOG_TAIL: usize = 16 << 10;
 
-/// How much of it a failure carries, in characters.
+/// The length of the log in a failure, in characters.
 const LOG_OF_FAILURE: usize = 2000;
 
 /// Runs services.
@@ -40,51 +40,53 @@ impl Service {
     }
 }
 
-/// What the body sees as `held`.
+/// Output of a held `service`: the value of `held` in the body.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Held {
-    /// Whether it is up.
+    /// Whether it is running and ready.
     pub ok: bool,
-    /// Whether it came up. It may have ended since; `ok` is false then.
+    /// Whether it became ready. It may have ended since; `ok` is then false.
     pub came_up: bool,
-    /// Its id, for `scenario`.
+    /// Id for `scenario`.
     pub id: String,
-    /// Where it answers, without a slash at the end.
+    /// URL of the service, without a slash at the end.
     pub url: String,
-    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
+    /// Ports of the service, each with its forwarded port on 127.0.0.1.
     pub ports: BTreeMap<String, u16>,
-    /// The end of its log.
+    /// End of its log.
     pub log: String,
-    /// Its exit code, where it has ended.
+    /// Exit code, if it has ended.
     pub exit_code: Option<i64>,
-    /// `docker`, `process`, or `host` for a process without a sandbox; `target` for a program that was up already.
+    /// Runtime: `docker`, `process`, `host` for a process without a sandbox, or `target` for an already
+    /// running program.
     pub runtime: String,
-    /// Why it is not up, or not any more.
+    /// Reason why it is not running.
     pub reason: Option<String>,
-    /// The service beside it that is not up, where that is the reason: no fault of its own.
+    /// Name of the sidecar that is not running, if that is the reason; the service itself is not at fault
+    /// then.
     pub blame: Option<String>,
-    /// It and the services beside it, by name.
+    /// Services by name: this one and its sidecars.
     pub services: BTreeMap<String, HeldService>,
 }
 
 /// One of several services.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HeldService {
-    /// Whether it is up.
+    /// Whether it is running and ready.
     pub ok: bool,
-    /// Its id, for `scenario`.
+    /// Id for `scenario`.
     pub id: String,
-    /// Where it answers, without a slash at the end.
+    /// URL of the service, without a slash at the end.
     pub url: String,
-    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
+    /// Ports of the service, each with its forwarded port on 127.0.0.1.
     pub ports: BTreeMap<String, u16>,
-    /// Its exit code, where it has ended.
+    /// Exit code, if it has ended.
     pub exit_code: Option<i64>,
 }
 
 impl Resource for Service {
     const NAME: &'static str = "service";
-    const SUMMARY: &'static str = "a running service, reachable by us while it reaches nothing";
+    const SUMMARY: &'static str = "run a service in a sandbox while the body runs";
     const TRAITS: Traits = Traits::repeatable("service");
     const EXAMPLE: &'static str = r#"
 [steps.up]
@@ -136,29 +138,30 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
 fn told(environment: &Environment) -> String {
     let beside = match environment.services.len() {
         0 | 1 => String::new(),
-        n => format!(", {} beside it", n - 1),
+        2 => ", with 1 sidecar".to_owned(),
+        n => format!(", with {} sidecars", n - 1),
     };
     match (environment.running(), reason(environment)) {
         (Some(running), None) => {
-            format!("up with runtime {} at {}{beside}", running.runtime(), running.url())
+            format!("running with runtime {} at {}{beside}", running.runtime(), running.url())
         }
-        (Some(running), Some(reason)) => format!("not up with runtime {}: {reason}", running.runtime()),
-        (None, reason) => format!("not up: {}", reason.unwrap_or_default()),
+        (Some(running), Some(reason)) => format!("not running with runtime {}: {reason}", running.runtime()),
+        (None, reason) => format!("not running: {}", reason.unwrap_or_default()),
     }
 }
 
-/// Why a service is not up, or not any more.
+/// The reason why a service is not running.
 fn reason(environment: &Environment) -> Option<String> {
     let now = environment.running().and_then(RunningService::reason);
     environment.reason.clone().or(now)
 }
 
-/// A service while it is held; one that is let fall is stopped all the same.
+/// A held service; it is stopped when it is dropped.
 struct Hold {
     runtimes: Runtimes,
     environment: Option<Environment>,
     secrets: Arc<dyn Secrets>,
-    /// Whether it is stopped behind the back of whoever lets go.
+    /// Whether it is stopped in the background after it is released.
     late: bool,
 }
 
@@ -191,7 +194,7 @@ impl Hold {
         serde_json::to_value(held).unwrap_or_default()
     }
 
-    /// The failure of a service beside the one that is held, if there is one.
+    /// The failure of a sidecar of the held service, if there is one.
     fn failure_beside(&self) -> Option<Failure> {
         let environment = self.environment.as_ref().filter(|environment| environment.blame.is_some())?;
         let reason = self.redact(environment, &reason(environment).unwrap_or_default());
@@ -204,7 +207,7 @@ impl Hold {
         self.redact(environment, &environment.combined_log.tail(LOG_TAIL))
     }
 
-    /// `text` without secrets, and without the credentials of the scenarios that talked to the service.
+    /// `text` without secrets, and without the credentials of the scenarios that used the service.
     fn redact(&self, environment: &Environment, text: &str) -> String {
         self.secrets.redact(&environment.combined_log.redact(text))
     }
@@ -217,7 +220,7 @@ impl Lease for Hold {
 
     fn release(mut self: Box<Self>) -> Pin<Box<dyn Future<Output = Value> + Send>> {
         Box::pin(async move {
-            // What it was is what the body saw; that we end it now is no news.
+            // The body has seen its state; that it ends now is expected.
             let mut last = self.held();
             let Some(environment) = self.environment.take() else { return last };
             if self.late {

@@ -7,12 +7,12 @@ use crate::verb::{Context, Failure, Output, Traits, Verb};
 /// `set`: names values; its output is its input.
 pub struct Set;
 
-/// The values, by name.
+/// Values by name.
 type Values = serde_json::Map<String, Value>;
 
 impl Verb for Set {
     const NAME: &'static str = "set";
-    const SUMMARY: &'static str = "names values: its output is its input";
+    const SUMMARY: &'static str = "name values: the output is the input";
     const TRAITS: Traits = Traits::PURE;
     const EXAMPLE: &'static str = r#"
 [steps.sum]
@@ -26,7 +26,7 @@ set = { total = "{{ 40 + 2 }}", note = "the answer" }
     }
 }
 
-/// The values, by name, as they came in.
+/// Values by name, unchanged.
 #[derive(Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("x-same-as-input" = true))]

@@ -1,5 +1,5 @@
-//! `shell`: a command of the pipeline's author, run on this machine as it is, like a step of a continuous
-//! integration service.
+//! `shell`: runs a command of the pipeline's author on this machine without a sandbox, like a step of a
+//! continuous integration service.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::runtime::process::Host;
 use crate::runtime::service::{ExecReport, ExecSpec};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb, pointer};
 
-/// How much of each output a failure carries, in bytes.
+/// The length of each output in a failure, in bytes.
 const DETAIL: usize = 4000;
 
 /// Runs commands.
@@ -31,35 +31,37 @@ impl ShellCommand {
     }
 }
 
-/// What `shell` takes.
+/// Input of `shell`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The program and its arguments; with `shell = true` one command line.
+    /// Program and arguments; with `shell = true` one command line.
     pub argv: Argv,
-    /// Whether `sh -c` reads the command line. Never put text of a model or a stranger into such a line.
+    /// Whether `sh -c` runs the command line. Never put text from a model or an untrusted source into such a
+    /// line. Default: `false`.
     #[serde(default)]
     pub shell: bool,
-    /// Working directory, from the project's.
+    /// Working directory, relative to the project.
     #[serde(default)]
     pub cwd: Option<PathBuf>,
-    /// Its environment: texts, or `{ secret = "NAME" }`. Besides it only `PATH` and `HOME` are set.
+    /// Environment variables: texts, or `{ secret = "NAME" }`. Besides them only `PATH` and `HOME` are set.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, TextOrSecret>")]
     pub env: IndexMap<String, TextOrSecret>,
-    /// What it reads.
+    /// Standard input.
     #[serde(default)]
     pub stdin: String,
-    /// After how long it is killed with all that it started. What it leaves running ends with the command, too.
+    /// Maximum duration; then the command and all its processes are killed. Processes that it leaves running
+    /// are ended too.
     #[serde(default = "patience")]
     pub timeout: Lapse,
-    /// Whether a command that fails or is late is output rather than a failure.
+    /// Whether a failure or a timeout of the command is an output instead of a failure. Default: `false`.
     #[serde(default)]
     pub observe: bool,
 }
 
 impl With {
-    /// What of the command has a null character.
+    /// Null characters in the command.
     fn nulls(&self) -> Vec<Refusal> {
         let what = "the command";
         let mut found: Vec<Refusal> = match &self.argv {
@@ -78,7 +80,7 @@ impl With {
         found
     }
 
-    /// Whether it begins with a program, or is a line for a shell.
+    /// Whether the list starts with a program, or is a line for a shell.
     fn is_command(&self) -> bool {
         match &self.argv {
             Argv::Words(words) => match words.first() {
@@ -100,7 +102,7 @@ pub enum Argv {
     Line(String),
 }
 
-/// One word of a command: numbers and truth values are written as JSON writes them.
+/// One word of a command: numbers and booleans are written as in JSON.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Word {
@@ -126,22 +128,22 @@ fn patience() -> Lapse {
     Lapse(Duration::from_secs(600))
 }
 
-/// What `shell` brings.
+/// Output of `shell`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
     /// Whether it ended in time with exit code 0.
     pub ok: bool,
-    /// Its exit code, 128 + signal where a signal ended it; none where it was killed for being late.
+    /// Exit code, 128 + signal if a signal ended it; null if it was killed after the timeout.
     pub exit_code: Option<i64>,
-    /// Standard output: its beginning and its end, 1 MiB at most.
+    /// Standard output: beginning and end, at most 1 MiB.
     pub stdout: String,
-    /// Standard error: its beginning and its end, 1 MiB at most.
+    /// Standard error: beginning and end, at most 1 MiB.
     pub stderr: String,
-    /// How long it ran, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
-    /// Whether it was killed for being late.
+    /// Whether it was killed after the timeout.
     pub timed_out: bool,
-    /// Whether output was left out.
+    /// Whether output was truncated.
     pub truncated: bool,
 }
 
@@ -160,13 +162,14 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
     fn refusals(with: &With) -> Vec<Refusal> {
         let mut found = Vec::new();
         if !with.is_command() {
-            let failure = Failure::permanent("`argv` has to be a list that begins with a program")
-                .hint("`argv = [\"ls\", \"-l\"]`, or a command line with `shell = true`");
+            let failure = Failure::permanent("`argv` must be a list that starts with a program")
+                .hint("write `argv = [\"ls\", \"-l\"]`, or a command line with `shell = true`");
             found.push(Refusal::of("/argv", failure).with("/shell"));
         }
         if with.timeout.0.is_zero() && !with.observe {
-            let failure = Failure::permanent("`timeout` is zero: the command could not even begin");
-            found.push(Refusal::of("/timeout", failure.hint("write a span such as 30s")).with("/observe"));
+            let failure = Failure::permanent("`timeout` is zero");
+            found
+                .push(Refusal::of("/timeout", failure.hint("write a duration such as 30s")).with("/observe"));
         }
         found.extend(with.nulls());
         found.extend(names_of_variables("/env", with.env.keys()));

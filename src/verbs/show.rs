@@ -1,4 +1,4 @@
-//! `show`: the texts of a tree, within a size.
+//! `show`: the texts of a tree, up to a size limit.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,10 @@ pub struct Show;
 pub struct With {
     /// The tree.
     pub tree: TreeRef,
-    /// Globs that say which files to show, all where there are none; one without `/` is matched against names.
+    /// Globs of the files to show. Default: all; one without `/` is matched against file names.
     #[serde(default)]
     pub paths: Vec<String>,
-    /// At most so many bytes are shown in all; files that do not fit are listed in `omitted`.
+    /// Maximum number of bytes in total; files that do not fit are listed in `omitted`.
     #[serde(default = "most_bytes")]
     pub max_bytes: u64,
 }
@@ -36,9 +36,9 @@ pub struct Out {
     /// Digest of the tree.
     #[schemars(with = "String")]
     pub tree: Digest,
-    /// The files that are shown.
+    /// Files with their texts.
     pub texts: Vec<Shown>,
-    /// Paths of the files that were asked for and are not shown: no text, or beyond `max_bytes`.
+    /// Paths of matching files that are not shown: binary files, or beyond `max_bytes`.
     pub omitted: Vec<String>,
 }
 
@@ -47,13 +47,13 @@ pub struct Out {
 pub struct Shown {
     /// Relative path.
     pub path: String,
-    /// Its text.
+    /// Content of the file.
     pub text: String,
 }
 
 impl Verb for Show {
     const NAME: &'static str = "show";
-    const SUMMARY: &'static str = "give the texts of a tree, e.g. for a prompt";
+    const SUMMARY: &'static str = "return the texts of a tree, e.g. for a prompt";
     const TRAITS: Traits = Traits::repeatable("disk");
     const EXAMPLE: &'static str = r##"[steps.page]
 pack = { files = { "index.html" = "<h1>hello</h1>", "README.md" = "# hello" } }
@@ -70,7 +70,8 @@ show = { tree = "{{ steps.page.output.tree }}", paths = ["*.html"] }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || show(&with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`show` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `show`: {e}")))?
+            .map(Output::free)
     }
 }
 
@@ -134,7 +135,7 @@ mod tests {
         assert!(wrong.message.contains("glob"), "{wrong}");
         let gone = run(json!({ "tree": Digest::of("x") })).await.unwrap_err();
         assert_eq!(gone.class, Class::Permanent);
-        // A tree that is larger than a prompt should be is never shown whole by default.
+        // A large tree is not shown completely by default.
         tree.put(&*cx.blobs, "big.txt", "x".repeat(60_001).as_bytes()).unwrap();
         let big = tree.save(&*cx.blobs).unwrap().tree;
         let shown = run(json!({ "tree": big })).await.unwrap();

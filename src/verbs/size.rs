@@ -2,7 +2,7 @@
 
 use crate::verb::Failure;
 
-/// The bytes of the size `given` for the key `name`.
+/// The size `given` for the key `name`, in bytes.
 pub fn size(name: &str, given: Option<&str>) -> Result<Option<u64>, Failure> {
     let read = |text| {
         bytes(text).ok_or_else(|| {

@@ -1,5 +1,5 @@
-//! `tls` of `scenario`: the files with which the user's certificates are given. They are read when they are used, so that no
-//! private key is part of what is recorded.
+//! `tls` of `scenario`: the certificate files of the user. They are read when they are used, so that private
+//! keys are not recorded.
 
 use std::path::Path;
 
@@ -10,25 +10,25 @@ use crate::rooted_fs::read_file;
 use crate::scenario::{Tls, TlsGiven};
 use crate::verb::{Context, Failure};
 
-/// Most bytes of one file.
+/// The maximum size of one file, in bytes.
 const LARGEST: u64 = 1 << 20;
 
 /// TLS with the target.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsFiles {
-    /// File with certificates in PEM that are trusted in place of those of the machine.
+    /// File with certificates in PEM that are trusted instead of those of the machine.
     pub ca_cert: Option<String>,
-    /// File with the certificate in PEM that is shown to the target.
+    /// File with the client certificate in PEM.
     pub client_cert: Option<String>,
     /// File with its private key in PEM, without a password.
     pub client_key: Option<String>,
-    /// Whether any certificate of the target will do.
+    /// Whether any certificate of the target is accepted. Default: `false`.
     pub insecure: bool,
 }
 
 impl TlsFiles {
-    /// What the files say. Errors: `permanent` if one cannot be read or used.
+    /// The contents of the files. Errors with `permanent` if one cannot be read or used.
     pub async fn read(self, cx: &Context) -> Result<Tls, Failure> {
         let project = cx.workspace.project.clone();
         let read = tokio::task::spawn_blocking(move || self.given(&project)).await;
@@ -64,5 +64,5 @@ impl TlsFiles {
 fn read(project: &Path, name: &str, file: &str) -> Result<String, Failure> {
     let bytes = read_file(&project.join(file), LARGEST)
         .map_err(|e| Failure::permanent(format!("`{name}` {file} cannot be read: {e}")))?;
-    String::from_utf8(bytes).map_err(|_| Failure::permanent(format!("`{name}` {file} is no PEM file")))
+    String::from_utf8(bytes).map_err(|_| Failure::permanent(format!("`{name}` {file} is not a PEM file")))
 }

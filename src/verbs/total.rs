@@ -1,4 +1,4 @@
-//! `total`: one score of several sets of scenarios, with parts that are measured in another way.
+//! `total`: one score for several sets of scenarios, and for parts that are measured in other ways.
 
 use std::collections::BTreeMap;
 
@@ -15,42 +15,43 @@ pub struct Total;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// Scenarios, as `grade` gives them; those of several sets are joined.
+    /// Scored scenarios, from `grade`; several sets can be concatenated.
     pub graded: Vec<Counted>,
-    /// What is to be reached.
+    /// Scores to reach.
     #[serde(default)]
     pub goal: Goal,
     /// Scores of other kinds, by name, e.g. that of a linter.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Part>")]
     pub parts: BTreeMap<String, Part>,
-    /// `score` and `lowest` are rounded down to a multiple of this; without it to six digits. `done` is decided before.
+    /// Step to which `score` and `lowest` are rounded down. Default: six decimal places. `done` is decided
+    /// before rounding.
     #[serde(default)]
     pub precision: Option<f64>,
 }
 
-/// What is needed of a scenario.
+/// The fields of a scenario that are needed here.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Counted {
-    /// How much it counts.
+    /// Weight in the mean.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Whether nothing counts as satisfied while it is not.
+    /// Whether the goal requires that it passes.
     #[serde(default)]
     pub must: bool,
-    /// Its score.
+    /// Score, 0 to 100; null if it has none.
     #[serde(default)]
     pub score: Option<f64>,
     /// Whether it passes.
     #[serde(default)]
     pub passed: Option<bool>,
-    /// How many of its steps and criteria are not decided.
+    /// Number of undecided steps and criteria.
     #[serde(default)]
     pub unjudged: u64,
-    /// Why it could not be run.
+    /// Reason why it could not be run.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// Why it was not run.
+    /// Reason why it was not run.
     #[serde(default)]
     pub not_run: Option<String>,
 }
@@ -59,14 +60,14 @@ fn one() -> f64 {
     1.0
 }
 
-/// What is to be reached.
+/// The scores to reach.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Goal {
-    /// The score of all, which each scenario that must be satisfied has to reach as well.
+    /// Minimum total score, which each `must` scenario has to reach as well.
     #[serde(default = "hundred")]
     pub score: f64,
-    /// The score of each scenario.
+    /// Minimum score of each scenario.
     #[serde(default)]
     pub lowest: f64,
 }
@@ -85,30 +86,31 @@ impl Default for Goal {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// 0 to 100; null if it could not be measured: then it is left out, and counts as not decided.
+    /// Score, 0 to 100; null if it could not be measured. It is then excluded, and counts as undecided.
     pub score: Option<f64>,
-    /// How much of the whole it is: 0 to less than 1. It is taken from the mean of the scenarios.
+    /// Share of the whole, from 0 to less than 1. The scenarios have the rest.
     pub share: f64,
 }
 
 /// Output of `total`.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Out {
-    /// 0 to 100; null if nothing is decided. Without any scenario it is 0: there was no program to try.
+    /// Total score, 0 to 100; null if nothing is decided. Without any scenario it is 0, because there was no
+    /// program to test.
     pub score: Option<f64>,
-    /// The score of the worst scenario; null if none has a score.
+    /// Lowest score of a scenario; null if none has a score.
     pub lowest: Option<f64>,
     /// Whether the goal is reached.
     pub done: bool,
-    /// Whether all is decided.
+    /// Whether everything is decided.
     pub judged: bool,
-    /// How many steps, criteria, scenarios and parts are not decided.
+    /// Number of undecided steps, criteria, scenarios and parts.
     pub unjudged: u64,
 }
 
 impl Verb for Total {
     const NAME: &'static str = "total";
-    const SUMMARY: &'static str = "one score of all scenarios, and whether the goal is reached";
+    const SUMMARY: &'static str = "compute one score of all scenarios, and whether the goal is reached";
     const TRAITS: Traits = Traits::PURE;
     const EXAMPLE: &'static str = r#"
 [steps.lint]
@@ -129,24 +131,28 @@ parts.lint = { score = "{{ 100 if steps.lint.output.exit_code == 0 else 0 }}", s
         };
         for (key, score) in [("score", with.goal.score), ("lowest", with.goal.lowest)] {
             if !(0.0..=100.0).contains(&score) {
-                note(format!("/goal/{key}"), format!("`goal.{key}` is {score}"), "scores are 0 to 100");
+                note(
+                    format!("/goal/{key}"),
+                    format!("`goal.{key}` is {score}"),
+                    "write a score from 0 to 100",
+                );
             }
         }
         for (name, part) in &with.parts {
             let at = pointer("/parts", name);
             if !(0.0..1.0).contains(&part.share) {
                 let message = format!("the share of `{name}` is {}", part.share);
-                note(pointer(&at, "share"), message, "a share is 0 or more and less than 1");
+                note(pointer(&at, "share"), message, "write a share of at least 0 and less than 1");
             }
             if part.score.is_some_and(|score| !(0.0..=100.0).contains(&score)) {
                 let message = format!("the score of `{name}` is {}", part.score.unwrap_or_default());
-                note(pointer(&at, "score"), message, "scores are 0 to 100");
+                note(pointer(&at, "score"), message, "write a score from 0 to 100");
             }
         }
         if found.is_empty() && shares(with) >= 1.0 {
-            let message = format!("the shares of `parts` come to {}", rounded(shares(with)));
-            let failure =
-                Failure::permanent(message).hint("they leave something to the scenarios: less than 1");
+            let message = format!("the shares of `parts` add up to {}", rounded(shares(with)));
+            let failure = Failure::permanent(message)
+                .hint("reduce them to less than 1 in total, because the scenarios have the rest");
             found.push(Refusal::of("/parts", failure));
         }
         if let Some(precision) = with.precision.filter(|precision| !(*precision > 0.0 && *precision <= 100.0))
@@ -192,7 +198,7 @@ fn total(with: &With) -> Out {
 
 /// The largest multiple of `precision` that is not above `value`.
 fn down(value: f64, precision: f64) -> f64 {
-    // Of 66.6, a multiple of 0.1 in decimals, no more is taken than that its binary form is slightly less.
+    // 66.6 is a multiple of 0.1, although its binary form is slightly less.
     const SLACK: f64 = 1e-9;
     rounded((value / precision + SLACK).floor() * precision)
 }
@@ -241,7 +247,7 @@ mod tests {
             (json!({"a": {"score": 1, "share": 1}}), "the share of `a` is 1"),
             (json!({"a": {"score": 1, "share": -0.1}}), "the share of `a` is -0.1"),
             (json!({"a": {"score": 101, "share": 0.1}}), "the score of `a` is 101"),
-            (json!({"a": {"score": 1, "share": 0.5}, "b": {"score": 1, "share": 0.5}}), "come to 1"),
+            (json!({"a": {"score": 1, "share": 0.5}, "b": {"score": 1, "share": 0.5}}), "add up to 1"),
         ] {
             let failure = run(json!({"graded": graded, "parts": parts})).unwrap_err();
             assert!(failure.message.contains(word), "{failure}");

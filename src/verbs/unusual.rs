@@ -1,4 +1,4 @@
-//! Which files a step may write: unusual ones only with the user's consent.
+//! Files that steps may write: files that other programs execute or obey need the user's permission.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::tree::{Unusual, bare_repository, belongs_to_bare, folded, unusual, visible};
 use crate::verb::{Class, Context, Failure, Grants};
 
-/// What the file at `path` is to others; `None` for a usual file, and for one that the user allows.
+/// The effect of the file at `path` on other programs; `None` for a usual file, and for one that the user
+/// allows.
 pub fn found(path: &str, grants: &Grants) -> Option<Unusual> {
     if grants.allows_file(path) {
         return None;
@@ -15,8 +16,8 @@ pub fn found(path: &str, grants: &Grants) -> Option<Unusual> {
     unusual(path).or_else(reserved)
 }
 
-/// The part of `target` that says what it is to others: the way from the project or from the directory of the run, if it lies
-/// there (then `true`), else the whole.
+/// The part of `target` that is checked: the path from the project or from the directory of the run if it is
+/// in there (then `true`), else the whole path.
 fn told<'a>(target: &'a Path, cx: &Context) -> (Cow<'a, str>, bool) {
     let (kept, project) = (&cx.workspace.kept, &cx.workspace.project);
     let real = [kept, project].map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.clone()));
@@ -24,8 +25,8 @@ fn told<'a>(target: &'a Path, cx: &Context) -> (Cow<'a, str>, bool) {
     (below.unwrap_or(target).to_string_lossy(), below.is_some())
 }
 
-/// What the file at `target` is to others, and its path. In the project and in the directory of the run only the way from there
-/// counts; elsewhere every directory does, but for temporary ones.
+/// The effect of the file at `target`, and its path. In the project and in the directory of the run only the
+/// path from there counts; elsewhere every directory counts, except temporary ones.
 fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
     let (path, is_below) = told(target, cx);
     if cx.grants.allows_file(&path) {
@@ -36,7 +37,7 @@ fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
     Some((found(&names.join("/"), &cx.grants)?, path.into_owned()))
 }
 
-/// The failure of writing at `target`, if a directory around it is a git repository without a work tree, or becomes one.
+/// The failure of writing at `target`, if a directory around it is a bare git repository, or becomes one.
 pub fn in_repository(target: &Path) -> Option<Failure> {
     let dir = target.ancestors().skip(1).find(|dir| {
         let first = target.strip_prefix(dir).ok().and_then(|rest| rest.components().next());
@@ -51,7 +52,7 @@ pub fn in_repository(target: &Path) -> Option<Failure> {
     Some(Failure::permanent(message).hint("write it to another directory"))
 }
 
-/// What is wrong with writing the file at `target`, to which a step's path leads.
+/// The failure of writing the file at `target`.
 pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
     if let Some(failure) = in_repository(target) {
         return Some(failure);
@@ -63,20 +64,17 @@ pub fn unwritable(target: &Path, cx: &Context) -> Option<Failure> {
         }
         Unusual::Obeyed(who) => Failure::new(
             Class::Auth,
-            format!(
-                "`{}` is obeyed by {who} without being asked, and you have not allowed that",
-                visible(&path)
-            ),
+            format!("`{}` is obeyed by {who} automatically, and writing it is not allowed", visible(&path)),
         )
         .hint(format!(
-            "look at what would be written, then allow it: `atoll resume {} --allow-file '{}'`",
+            "check what would be written, then allow it: `atoll resume {} --allow-file '{}'`",
             cx.run,
             literal(&path)
         )),
     })
 }
 
-/// What is wrong with writing the files at `paths`, in words for whoever wrote them.
+/// The failure of writing the files at `paths`, for the model or author that wrote them.
 pub fn refusal<'a>(paths: impl Iterator<Item = &'a str>, cx: &Context) -> Option<Failure> {
     for path in paths {
         match found(path, &cx.grants) {
@@ -98,8 +96,9 @@ pub fn refusal<'a>(paths: impl Iterator<Item = &'a str>, cx: &Context) -> Option
     None
 }
 
-/// The same for a delivery to `into`, which waits until the user allows what needs consent. `all` are all paths of the tree,
-/// `paths` those that are not the user's own already. Both the path in the tree and the whole one count.
+/// The failure of a delivery to `into`, until the user allows what needs permission. `all` are all paths of
+/// the tree, `paths` those that are not already the user's. Both the path in the tree and the full path are
+/// checked.
 pub fn undeliverable<'a>(
     into: &Path,
     all: &(impl Iterator<Item = &'a str> + Clone),
@@ -109,7 +108,7 @@ pub fn undeliverable<'a>(
     if let Some(failure) = in_repository(into) {
         return Some(failure);
     }
-    // To allow the directory is to allow its files. Of an empty tree it is only known where its files will be.
+    // Allowing a directory allows its files. For an empty tree, only the directory of future files is known.
     let is_allowed = cx.grants.allows_file(&told(into, cx).0);
     let is_open = || is_allowed || cx.grants.allows_file(&told(&into.join("file"), cx).0);
     if all.clone().next().is_none()
@@ -146,17 +145,17 @@ pub fn undeliverable<'a>(
     let options: Vec<String> =
         asks.iter().map(|(path, _)| format!("--allow-file '{}'", literal(path))).collect();
     let message = format!(
-        "the program has files that others obey without being asked, and you have not allowed that:\n{}",
+        "the program has files that other programs obey automatically, and writing them is not allowed:\n{}",
         list.join("\n")
     );
     Some(Failure::new(Class::Auth, message).hint(format!(
-        "look at them, then allow them: `atoll resume {} {}`",
+        "check them, then allow them: `atoll resume {} {}`",
         cx.run,
         options.join(" ")
     )))
 }
 
-/// The glob that matches `path` alone.
+/// The glob that matches only `path`.
 fn literal(path: &str) -> String {
     globset::escape(path)
 }

@@ -1,4 +1,4 @@
-//! `write`: a file with a text or a value in it, complete or not there at all.
+//! `write`: writes a text or a value to a file, atomically.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,18 +15,18 @@ pub struct Write;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The file: relative to the project, which it must not leave, or absolute. Of a link, the file that it leads to is
-    /// replaced; a pipe or a device is an error.
+    /// File to write: relative to the project, which it must not leave, or absolute. If it is a link, the
+    /// linked file is replaced; a pipe or a device is an error.
     pub path: String,
-    /// The text.
+    /// Text to write.
     #[serde(default)]
     pub text: Option<String>,
-    /// A value, written as indented JSON.
+    /// Value to write as indented JSON.
     #[serde(default, deserialize_with = "present")]
     pub json: Option<Value>,
 }
 
-/// A key that is there with the value `null` is there.
+/// A key with the value `null` counts as given.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -34,9 +34,9 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 /// Output of `write`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Out {
-    /// The file, as it was given.
+    /// Path of the file, as given.
     pub path: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
     /// Digest of its bytes.
     #[schemars(with = "String")]
@@ -45,7 +45,7 @@ pub struct Out {
 
 impl Verb for Write {
     const NAME: &'static str = "write";
-    const SUMMARY: &'static str = "write a text or a value to a file, whole or not at all";
+    const SUMMARY: &'static str = "write a text or a value to a file, atomically";
     const TRAITS: Traits = Traits::repeatable("disk").anew();
     const EXAMPLE: &'static str = r#"
 [steps.note]
@@ -57,8 +57,8 @@ write = { path = "notes/first.md", text = "hello\n" }
     fn refusals(with: &With) -> Vec<Refusal> {
         let mut found = Vec::new();
         if with.text.is_some() == with.json.is_some() {
-            let failure = Failure::permanent("`write` takes either a text or a value")
-                .hint("give exactly one of: text, json");
+            let failure = Failure::permanent("exactly one of `text` and `json` is required")
+                .hint("set `text` or `json`");
             found.push(Refusal::among(&["text", "json"], failure));
         }
         found.extend(place::unusable(&with.path).map(|failure| Refusal::of("/path", failure)));
@@ -67,7 +67,8 @@ write = { path = "notes/first.md", text = "hello\n" }
 
     async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
         let done = tokio::task::spawn_blocking(move || write(with, &cx)).await;
-        done.map_err(|e| Failure::new(Class::Bug, format!("`write` broke down: {e}")))?.map(Output::free)
+        done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `write`: {e}")))?
+            .map(Output::free)
     }
 }
 
@@ -81,12 +82,12 @@ fn write(with: With, cx: &Context) -> Result<Out, Failure> {
     place::usual(workspace, &target)?;
     let (root, below) = place::resolved(&workspace.project, &with.path, &target)?;
     place::usual(workspace, &root.join(&below))?;
-    // Both names count: the one that is given, and the one to which links lead.
+    // Both paths are checked: the given one, and the one after links are followed.
     let (given, real) = (unusual::unwritable(&target, cx), unusual::unwritable(&root.join(&below), cx));
     if let Some(failure) = given.or(real) {
         return Err(failure);
     }
-    // Whatever becomes a link from here on is refused.
+    // From here on, a path that becomes a link is refused.
     let written = RootedFs::open(&root).and_then(|root| root.replace(&below, content.as_bytes()));
     written.map_err(|e| {
         let message = format!("{:?} cannot be written: {e}", with.path);
@@ -95,7 +96,7 @@ fn write(with: With, cx: &Context) -> Result<Out, Failure> {
             _ => Failure::permanent(message),
         }
     })?;
-    // Other steps may have written their part of a repository since.
+    // Other steps may have written files of a git repository since the check.
     let written = root.join(&below);
     if let Some(failure) = unusual::in_repository(&written) {
         remove_tree(&written).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;
@@ -152,8 +153,8 @@ mod tests {
             (json!({"path": "../x", "text": ""}), "leads out of the project"),
             (json!({"path": "dir", "text": ""}), "is a directory"),
             (json!({"path": "file/x", "text": ""}), "cannot be written"),
-            (json!({"path": "x"}), "either a text or a value"),
-            (json!({"path": "x", "text": "", "json": 1}), "either a text or a value"),
+            (json!({"path": "x"}), "exactly one of `text` and `json`"),
+            (json!({"path": "x", "text": "", "json": 1}), "exactly one of `text` and `json`"),
         ] {
             let failure = run(place.path(), with).await.unwrap_err();
             assert_eq!(failure.class, Class::Permanent);
@@ -183,7 +184,7 @@ mod tests {
         assert!(made.unwrap().success());
         std::fs::create_dir(place.path().join(".git")).unwrap();
         symlink(".git", place.path().join("hooks")).unwrap();
-        for (path, why) in [("pipe", "no regular file"), ("hooks/x", "writes nothing into `.git`")] {
+        for (path, why) in [("pipe", "no regular file"), ("hooks/x", "may not write into `.git`")] {
             let failure = run(place.path(), json!({"path": path, "text": ""})).await.unwrap_err();
             assert!(failure.message.contains(why), "{failure}");
         }
@@ -249,7 +250,8 @@ mod tests {
             }
             assert_eq!(refused, 1, "{order:?}");
         }
-        // A work tree in a directory that is a repository is usual; what git obeys there is not.
+        // A work tree in a directory that is also a repository is usual; the files that git reads there are
+        // still refused.
         let place = tempfile::tempdir().unwrap();
         for dir in ["objects", "refs", "main"] {
             std::fs::create_dir(place.path().join(dir)).unwrap();
@@ -261,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Steps that write at the same time each look before any of them has written.
+    /// Steps that write in parallel each check before any of them has written.
     #[tokio::test]
     async fn writes_at_the_same_time_make_no_repository() {
         for _ in 0..50 {
@@ -280,7 +282,7 @@ mod tests {
         }
     }
 
-    /// While files are written below a directory, it is swapped for a link to the outside, again and again.
+    /// While files are written below a directory, it is repeatedly replaced by a link to the outside.
     #[tokio::test]
     async fn a_swapped_directory_never_leads_outside() {
         let (place, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -304,7 +306,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
         end.store(true, Ordering::Relaxed);
         assert!(attacker.join().unwrap() > 100 && written > 0, "{written} written");
-        // An absolute path leads where its links lead when it is used, and into one directory only.
+        // An absolute path is resolved when it is used, and only into one directory.
         run(place.path(), json!({"path": absolute, "text": "x"})).await.unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Edits of a tree as steps and models write them: read, checked before there is a tree, and applied.
+//! Edits of a tree as steps and models write them: parsed, checked before there is a tree, and applied.
 
 mod misfit;
 
@@ -16,7 +16,7 @@ use crate::verb::{Context, Failure, Refusal, pointer};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Whole {
-    /// One after the other.
+    /// A list.
     List(Vec<File>),
     /// Contents by path.
     Map(serde_json::Map<String, Value>),
@@ -25,26 +25,26 @@ pub enum Whole {
 /// A whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct File {
-    /// Relative path.
+    /// Path relative to the tree.
     pub path: String,
-    /// The whole text.
+    /// Whole content.
     pub content: String,
 }
 
-/// The edits in a step's input, by the key under which they are written.
+/// The edits in a step's input, by key.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Written<'a> {
     pub(super) edits: Option<&'a [Value]>,
     pub(super) files: Option<&'a Whole>,
     pub(super) text: Option<&'a str>,
-    /// Whether the writer of `text` is known to have come to an end.
+    /// Whether `text` is known to be complete.
     pub(super) ended: bool,
-    /// Whether there is a tree that the edits begin with.
+    /// Whether the edits start from a tree.
     pub(super) has_base: bool,
 }
 
 impl Written<'_> {
-    /// The edits; none if no key has any.
+    /// The edits; `None` if no key has any.
     pub(super) fn read(&self) -> Result<Option<Vec<Edit>>, Failure> {
         let edits = match (self.edits, self.files, self.text) {
             (Some(values), ..) => read_edits(values)?,
@@ -55,7 +55,7 @@ impl Written<'_> {
         Ok(Some(edits))
     }
 
-    /// What is wrong with the edits, whatever the tree is that they are applied to.
+    /// Errors of the edits that do not depend on the tree.
     pub(super) fn refusals(&self) -> Vec<Refusal> {
         match self.read() {
             Err(failure) => {
@@ -70,7 +70,7 @@ impl Written<'_> {
         }
     }
 
-    /// The key that is read.
+    /// The key that is used.
     fn key(&self) -> &'static str {
         match (self.edits, self.files) {
             (Some(_), _) => "edits",
@@ -79,7 +79,7 @@ impl Written<'_> {
         }
     }
 
-    /// The edits of files that no tree can hold.
+    /// Errors for files that a tree cannot contain.
     fn unusable_paths(&self, edits: &[Edit]) -> Vec<Refusal> {
         let refusal = |(index, edit): (usize, &Edit)| {
             let reason = check_path(edit.path()).err()?;
@@ -92,7 +92,7 @@ impl Written<'_> {
         edits.iter().enumerate().filter_map(refusal).collect()
     }
 
-    /// The place of the path of an edit.
+    /// The location of the path of an edit.
     fn place_of(&self, index: usize, edit: &Edit) -> String {
         match (self.files, self.edits) {
             (Some(Whole::Map(_)), _) => pointer("/files", edit.path()),
@@ -105,27 +105,27 @@ impl Written<'_> {
 
 /// A tree after edits.
 pub(super) struct Applied {
-    /// The tree, which is stored.
+    /// The stored tree.
     pub(super) tree: TreeRef,
-    /// What each edit did.
+    /// The effect of each edit.
     pub(super) changes: Vec<AppliedEdit>,
-    /// Whether the tree equals the one before.
+    /// Whether the tree equals the previous one.
     pub(super) unchanged: bool,
 }
 
-/// The tree to which `edits` are applied, and what must stay as it is in the result.
+/// The tree to which `edits` are applied, and the files that must stay unchanged.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ground<'a> {
-    /// The tree that the edits change; none for an empty one.
+    /// The tree that the edits change; `None` for an empty one.
     pub(super) base: Option<&'a TreeRef>,
-    /// A tree whose files no edit changes.
+    /// A tree of files that edits cannot change.
     pub(super) fixed: Option<&'a TreeRef>,
-    /// Whether the result may have no files.
+    /// Whether the result may be empty.
     pub(super) empty: bool,
 }
 
-/// Applies `edits`, all or none, and stores the result. What does not fit, and a file that other programs obey, is
-/// `rejected`.
+/// Applies `edits`, all or none, and stores the result. Edits that do not apply, and files that other
+/// programs obey, are `rejected`.
 pub(super) fn applied(edits: &[Edit], ground: &Ground<'_>, cx: &Context) -> Result<Applied, Failure> {
     let (mut tree, mut changes) = apply(&*cx.blobs, &stored(ground.base, cx)?, edits)?;
     let written = changes.iter().filter(|change| matches!(change.op, "added" | "changed" | "renamed"));
@@ -150,7 +150,7 @@ pub(super) fn applied(edits: &[Edit], ground: &Ground<'_>, cx: &Context) -> Resu
     Ok(Applied { tree: saved, changes, unchanged })
 }
 
-/// The tree that `tree` stands for; an empty one for none.
+/// The tree of `tree`; an empty one for `None`.
 pub(super) fn stored(tree: Option<&TreeRef>, cx: &Context) -> Result<Tree, Failure> {
     match tree {
         Some(tree) => Ok(Tree::load(&*cx.blobs, &tree.tree)?),
@@ -158,7 +158,7 @@ pub(super) fn stored(tree: Option<&TreeRef>, cx: &Context) -> Result<Tree, Failu
     }
 }
 
-/// Edits from a model's answer; `op` may be missing where the other keys tell it.
+/// Edits from a model's answer; `op` may be missing if the other keys determine it.
 pub(super) fn read_edits(values: &[Value]) -> Result<Vec<Edit>, Failure> {
     let read = |(index, value): (usize, &Value)| {
         let mut value = value.clone();
@@ -198,7 +198,7 @@ fn read_whole(files: &Whole) -> Result<Vec<Edit>, Failure> {
     }
 }
 
-/// Edits from the blocks in a text. `ended` says that its writer is known to have come to an end: the last block then
+/// Edits from the blocks in a text. `ended` says that the text is known to be complete: the last block then
 /// needs no end line.
 pub(super) fn read_text(text: &str, ended: bool) -> Result<Vec<Edit>, Failure> {
     let mut parsed = blocks::parse(text);

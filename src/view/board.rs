@@ -12,36 +12,36 @@ use crate::verb::{Failure, Note};
 
 const NOTE_LENGTH: usize = 200;
 
-/// Where a run stands, as far as its facts tell.
+/// The status of a run, according to its facts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Status {
     /// No fact yet.
     #[default]
     Unborn,
-    /// In progress, as far as its facts tell.
+    /// In progress, according to its facts.
     Running,
-    /// In progress as far as its facts tell, and no process carries it out.
+    /// In progress according to its facts, but no process works on it.
     Interrupted,
-    /// Takes no new work.
+    /// Paused: starts no new work.
     Paused {
-        /// Why.
+        /// Reason of the pause.
         pause: Pause,
-        /// What to tell people.
+        /// Message for people.
         message: String,
-        /// Every step that waits, if that is why.
+        /// Steps that wait, if that is the reason.
         reasons: Vec<Reason>,
     },
-    /// Came to its end.
+    /// Finished.
     Finished {
-        /// Its status.
+        /// Status of the pipeline.
         status: String,
-        /// The process exit code.
+        /// Exit code of the process.
         code: i32,
     },
 }
 
 impl Status {
-    /// The word for it in reports: the pipeline's own word where the run came to its end.
+    /// The word for it in reports: the pipeline's own status if the run is finished.
     pub fn word(&self) -> &str {
         match self {
             Self::Unborn => "unborn",
@@ -53,39 +53,39 @@ impl Status {
     }
 }
 
-/// The picture of one run. Steps inside closed items of an `each` are only counted, and a loop keeps the steps
-/// of its latest rounds, so that it stays small however wide or long the run is.
+/// The state of one run. Steps inside closed items of an `each` are only counted, and a loop keeps the steps
+/// of its latest rounds, so that the board stays small for any size of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Board {
-    /// The run.
+    /// Id of the run.
     pub run: Option<RunId>,
-    /// Its pipeline.
+    /// Name of its pipeline.
     pub pipeline: String,
-    /// Where it stands.
+    /// Status of the run.
     pub status: Status,
-    /// When it began.
+    /// Time of the start.
     pub started_at: Option<Millis>,
-    /// When its last fact was written.
+    /// Time of its last fact.
     pub last_at: Millis,
-    /// What it spent.
+    /// Total spending.
     pub spent: Meter,
-    /// Its outputs.
+    /// Outputs of the run.
     pub outputs: Option<Payload>,
-    /// Steps that ran because of the last pause, and how they failed, if they did.
+    /// Steps that ran because of the last pause, with their failures.
     pub at_pause: Vec<(String, Option<Failure>)>,
-    /// Steps that ran when everything else had ended, and failed.
+    /// `always` steps that failed.
     pub always_failed: Vec<LateFailure>,
     steps: BTreeMap<Address, StepView>,
     seen: u64,
 }
 
 impl Board {
-    /// The picture of a run of which nothing is known yet.
+    /// The board of a run without facts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in an event.
+    /// Applies an event.
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Fact { run, record, .. } | Event::Past { run, record } => {
@@ -96,7 +96,7 @@ impl Board {
         }
     }
 
-    /// Takes in what an event says about the run as a whole, and nothing about its steps.
+    /// Applies what an event says about the run as a whole, not about its steps.
     pub fn apply_outline(&mut self, event: &Event) {
         let (Event::Fact { run, record, .. } | Event::Past { run, record }) = event else { return };
         self.run.get_or_insert_with(|| run.clone());
@@ -109,7 +109,7 @@ impl Board {
         }
     }
 
-    /// Takes in a line of the journal.
+    /// Applies a line of the journal.
     pub fn apply_record(&mut self, record: &Record) {
         self.last_at = self.last_at.max(record.at);
         if let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) {
@@ -122,7 +122,7 @@ impl Board {
         }
     }
 
-    /// No process carries the run out: if its facts do not say why, it was interrupted.
+    /// Marks that no process works on the run: without another status in its facts, it was interrupted.
     pub fn interrupt(&mut self) {
         if self.status == Status::Running {
             self.status = Status::Interrupted;
@@ -134,14 +134,14 @@ impl Board {
         self.steps.get(address)
     }
 
-    /// All step instances that are kept, by the time of their first fact.
+    /// All step instances on the board, by the time of their first fact.
     pub fn steps(&self) -> Vec<(&Address, &StepView)> {
         let mut steps: Vec<_> = self.steps.iter().collect();
         steps.sort_unstable_by_key(|(_, step)| step.ordinal);
         steps
     }
 
-    /// All step instances that are kept, in no order that matters, without a copy.
+    /// All step instances on the board, unordered and without a copy.
     pub fn iter(&self) -> impl Iterator<Item = (&Address, &StepView)> {
         self.steps.iter()
     }
@@ -262,7 +262,7 @@ impl Board {
     }
 }
 
-/// What a fact about a step instance itself does to the picture of it.
+/// Applies a fact to the view of its step instance.
 fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
     match fact {
         Fact::Started { .. } => {
@@ -331,7 +331,7 @@ fn touch(step: &mut StepView, at: Millis, attempt: u32, fact: &Fact) {
     }
 }
 
-/// A failure without the facts for machines, which may be long.
+/// The failure without details for machines, which may be long.
 fn lean(failure: &Failure) -> Failure {
     Failure { detail: crate::value::Value::Null, ..failure.clone() }
 }

@@ -108,7 +108,7 @@ fn closed_items_are_counted_and_forgotten() {
     assert_eq!((*total, *closed, *failed), (Some(100_000), 100_000, 100));
     assert_eq!(mishaps.len(), 10);
     assert_eq!((mishaps[0].index, mishaps[0].message.as_str()), (7, "no"));
-    assert!((step.spent.get("usd") - 100.0).abs() < 1e-6, "what items cost is kept: {:?}", step.spent);
+    assert!((step.spent.get("usd") - 100.0).abs() < 1e-6, "the cost of items is kept: {:?}", step.spent);
 }
 
 #[test]
@@ -145,7 +145,10 @@ fn a_lost_hold_forgets_its_body() {
         ("app", 0, Fact::Lost),
     ]);
     assert_eq!(board.step(&Address::new("app/observe")), None);
-    assert!(board.step(&Address::new("application")).is_some(), "a name that begins alike is somebody else");
+    assert!(
+        board.step(&Address::new("application")).is_some(),
+        "a name with the same beginning is another step"
+    );
     assert_eq!(board.step(&Address::new("app")).unwrap().control, Some(ControlView::Hold { held: false }));
 }
 

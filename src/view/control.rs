@@ -4,66 +4,66 @@ use crate::clock::Millis;
 use crate::engine::{Opening, Payload};
 use crate::value::Value;
 
-/// How many closed rounds of a loop are kept in detail.
+/// The number of closed rounds of a loop that are kept in detail.
 pub const ROUNDS_KEPT: usize = 100;
 
 const MISHAPS_KEPT: usize = 10;
 
-/// What goes on inside a control step.
+/// The state of a control step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlView {
     /// A loop.
     Loop {
-        /// The most rounds.
+        /// Maximum number of rounds.
         max: u32,
-        /// How many rounds are closed.
+        /// Number of closed rounds.
         closed: u32,
-        /// The latest closed rounds, oldest first; at most [`ROUNDS_KEPT`].
+        /// Latest closed rounds, oldest first; at most [`ROUNDS_KEPT`].
         rounds: VecDeque<RoundView>,
     },
     /// An `each`.
     Each {
-        /// How many items there are, where that is known.
+        /// Number of items, if known.
         total: Option<u64>,
-        /// How many items are closed.
+        /// Number of closed items.
         closed: u64,
-        /// How many of these failed.
+        /// Number of failed items.
         failed: u64,
-        /// The first of these.
+        /// First failed items.
         mishaps: Vec<Mishap>,
     },
     /// A `hold`: whether its resource is held at the moment.
     Hold {
-        /// Whether it is.
+        /// Whether it is held.
         held: bool,
     },
-    /// Another pipeline.
+    /// A called pipeline.
     Call,
 }
 
 /// A closed round.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoundView {
-    /// Which, from 1.
+    /// Number of the round, from 1.
     pub number: u32,
-    /// When it closed.
+    /// Time at which it closed.
     pub at: Millis,
-    /// The numbers and truth values among its `let`.
+    /// Numbers and booleans among its `let`.
     pub lets: Vec<(String, Value)>,
-    /// The rule that applied.
+    /// Name of the rule that applied.
     pub rule: Option<String>,
-    /// The status with which the loop ended, if it did.
+    /// Status with which the loop ended, if it did.
     pub exit: Option<String>,
 }
 
-/// An item that failed.
+/// A failed item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mishap {
-    /// Which, from 0.
+    /// Index of the item, from 0.
     pub index: u32,
-    /// Its key, where it has one.
+    /// Key of the item, if it has one.
     pub key: Option<String>,
-    /// What happened to it.
+    /// Message of its failure.
     pub message: String,
 }
 
@@ -78,7 +78,7 @@ impl ControlView {
         }
     }
 
-    /// Takes note of a closed round and says which round is too old to be kept in detail.
+    /// Adds a closed round, and returns the round that is now too old to be kept in detail.
     pub(super) fn close_round(&mut self, round: RoundView) -> Option<u32> {
         let Self::Loop { closed, rounds, .. } = self else { return None };
         *closed = (*closed).max(round.number);
@@ -98,7 +98,7 @@ impl ControlView {
     }
 }
 
-/// The values of a payload in place that fit on a line: numbers, truth values and short words.
+/// The inline values of a payload that fit on a line: numbers, booleans and short words.
 pub(super) fn figures(payload: &Payload) -> Vec<(String, Value)> {
     let Payload::Value(value) = payload else { return Vec::new() };
     let Some(table) = value.as_object() else { return Vec::new() };

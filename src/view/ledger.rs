@@ -4,29 +4,29 @@ use super::nesting::{rounds_of, shape_of};
 use crate::engine::{Fact, Record};
 use crate::meter::Meter;
 
-/// What a run has spent: in all, and by who got it, as what, where and when.
+/// The spending of a run: in total, and by payee, role, step and round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
-    /// All of it.
+    /// Total spending.
     pub total: LedgerEntry,
-    /// By who was paid, e.g. a model.
+    /// Spending by payee, e.g. a model.
     pub payees: IndexMap<String, LedgerEntry>,
-    /// By what it was paid for: the role that the step names, else the step's name.
+    /// Spending by role: the role of the step, or its name.
     pub roles: IndexMap<String, LedgerEntry>,
-    /// By step, all its instances together.
+    /// Spending by step, for all its instances together.
     pub steps: IndexMap<String, LedgerEntry>,
-    /// By round of a loop; what inner loops spent counts in the outer ones as well.
+    /// Spending by round of a loop; inner loops are included in outer ones.
     pub rounds: IndexMap<String, LedgerEntry>,
-    /// What attempts cost that came to nothing: failed ones, and those that were cut off.
+    /// Spending of attempts that failed or were interrupted.
     pub wasted: LedgerEntry,
 }
 
-/// A sum, and how many attempts it is of.
+/// A sum, and its number of attempts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LedgerEntry {
-    /// What was spent.
+    /// Sum of the spending.
     pub spent: Meter,
-    /// Attempts that spent something.
+    /// Number of attempts that spent something.
     pub attempts: u64,
 }
 
@@ -38,17 +38,17 @@ impl LedgerEntry {
 }
 
 impl Ledger {
-    /// Nothing spent.
+    /// An empty ledger.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in a fact.
+    /// Applies a fact.
     pub fn apply_record(&mut self, record: &Record) {
         let Some(spent) = record.fact.spent().filter(|spent| !spent.is_empty()) else { return };
         let step = shape_of(&record.address);
         let name = step.rsplit('/').next().unwrap_or(&step).to_owned();
-        // A correction is of an attempt that was counted before.
+        // A correction belongs to an attempt that is already counted.
         let attempts = u64::from(!matches!(record.fact, Fact::Settled { .. }));
         self.total.add(spent, attempts);
         if !matches!(record.fact, Fact::Succeeded { .. }) {

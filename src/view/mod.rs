@@ -1,6 +1,6 @@
-//! What a run looks like from outside: a picture in plain data, folded from its events.
-//! It must never know terminals, HTML, or a store: every face draws from the same [`Board`].
-//! Start with [`Board::apply`]; [`StepView`] is what it says of one step instance.
+//! The state of a run as plain data, folded from its events. It must not depend on terminals, HTML, or a
+//! store: every user interface uses the same [`Board`]. Start with [`Board::apply`]; [`StepView`] is the
+//! state of one step instance.
 
 mod board;
 mod control;

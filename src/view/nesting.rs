@@ -1,9 +1,9 @@
-//! Where addresses stand in each other.
+//! The nesting of addresses.
 
 use crate::id::Address;
 
-/// The control step in whose body the step at `address` stands, or whose round or item it names; `None` at
-/// the top of a run.
+/// The control step whose body contains the step at `address`, or whose round or item it is; `None` at the
+/// top level of a run.
 pub fn enclosing(address: &Address) -> Option<Address> {
     let text = address.as_str();
     if let Some(step) = unmarked(text) {
@@ -13,8 +13,8 @@ pub fn enclosing(address: &Address) -> Option<Address> {
     Some(Address::new(unmarked(body).unwrap_or(body)))
 }
 
-/// The body in which the step at `address` stands, with the mark of its round or item: `converge#3` for
-/// `converge#3/judge`. Empty at the top of a run.
+/// The body that contains the step at `address`, with the mark of its round or item: `converge#3` for
+/// `converge#3/judge`. Empty at the top level of a run.
 pub fn body_of(address: &Address) -> &str {
     address.as_str().rsplit_once('/').map_or("", |(body, _)| body)
 }
@@ -26,13 +26,14 @@ pub fn round_or_item(address: &Address) -> Option<u32> {
     mark.trim_start_matches(['#', '[']).trim_end_matches(']').parse().ok()
 }
 
-/// The address without the marks of rounds and items: the place of the step in its pipeline.
+/// The address without the marks of rounds and items: the path of the step in its pipeline.
 pub fn shape_of(address: &Address) -> String {
     let parts = address.as_str().split('/').map(|part| part.split(['#', '[']).next().unwrap_or(part));
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// The rounds around the step at `address`, the outermost first; the round itself where it names one.
+/// The rounds that contain the step at `address`, the outermost first; including the round itself if it is
+/// one.
 pub fn rounds_of(address: &Address) -> Vec<String> {
     let text = address.as_str();
     let ends = text.match_indices('/').map(|(end, _)| end).chain([text.len()]);
@@ -42,7 +43,7 @@ pub fn rounds_of(address: &Address) -> Vec<String> {
         .collect()
 }
 
-/// `text` without the mark of a round or item at its end, where it has one.
+/// `text` without the mark of a round or item at its end.
 fn unmarked(text: &str) -> Option<&str> {
     let last = text.rfind('/').map_or(0, |at| at + 1);
     text[last..].find(['#', '[']).map(|at| &text[..last + at])

@@ -4,20 +4,20 @@ use crate::engine::{Pause, Payload, Question, SkipReason};
 use crate::meter::Meter;
 use crate::verb::Failure;
 
-/// How far a step instance is.
+/// The state of a step instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepState {
-    /// An attempt is under way, or a control step is open.
+    /// An attempt is running, or a control step is open.
     Running,
-    /// An attempt failed or was cut off; another will be made.
+    /// An attempt failed or was interrupted; another one follows.
     Waiting,
-    /// A question waits for its answer.
+    /// A question is open.
     Asking,
-    /// It has its output.
+    /// It succeeded.
     Done,
-    /// It has failed for good.
+    /// It failed for good.
     Failed,
-    /// It did not run.
+    /// It was skipped.
     Skipped,
 }
 
@@ -34,42 +34,42 @@ impl StepState {
         }
     }
 
-    /// Whether nothing more will happen to it.
+    /// Whether this state is final.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Failed | Self::Skipped)
     }
 }
 
-/// What is known of one step instance.
+/// The state and results of one step instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepView {
-    /// Its place among all steps by the time of its first fact.
+    /// Index among all steps, by the time of its first fact.
     pub ordinal: u64,
-    /// How far it is.
+    /// State of the step instance.
     pub state: StepState,
-    /// How many attempts were begun.
+    /// Number of attempts.
     pub attempts: u32,
-    /// When its first attempt began or it opened.
+    /// Time of its first attempt, or at which it opened.
     pub started_at: Option<Millis>,
-    /// When it came to its end.
+    /// Time of its end.
     pub ended_at: Option<Millis>,
-    /// What it and everything inside it spent.
+    /// Spending, including everything inside it.
     pub spent: Meter,
-    /// What it waits for, if it has no time for its next attempt.
+    /// What it waits for, if the time of its next attempt is not set.
     pub waits: Option<Pause>,
-    /// How its last attempt failed, if it did.
+    /// Failure of its last attempt, if it failed.
     pub failure: Option<Failure>,
-    /// Why it was skipped.
+    /// Reason why it was skipped.
     pub skipped: Option<SkipReason>,
-    /// Its output.
+    /// Output of the step.
     pub output: Option<Payload>,
-    /// Whether the output was one recorded by an earlier run.
+    /// Whether the output was recorded by an earlier run.
     pub cached: bool,
-    /// The last thing it said while it worked.
+    /// Last progress message.
     pub note: Option<String>,
-    /// The question that it puts.
+    /// Open question.
     pub question: Option<Box<Question>>,
-    /// What goes on inside it.
+    /// State of a control step.
     pub control: Option<ControlView>,
 }
 
@@ -108,7 +108,7 @@ impl StepView {
         self.question = None;
     }
 
-    /// Milliseconds from its first attempt to its end, or to `now` while it goes on.
+    /// Milliseconds from its first attempt to its end, or to `now` if it has not ended.
     pub fn duration(&self, now: Millis) -> Option<Millis> {
         Some(self.ended_at.unwrap_or(now).saturating_sub(self.started_at?))
     }

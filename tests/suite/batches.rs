@@ -172,7 +172,7 @@ async fn ctrl_c_leaves_the_batch_alone_and_other_steps_do_not_wait_for_it() {
     let (status, rest) = ended.await.unwrap();
     assert_eq!(status.code(), Some(8), "one signal is enough");
     assert_eq!(
-        rest.matches("batch_1 goes on without us: `atoll resume` comes back to it").count(),
+        rest.matches("batch_1 continues at the provider: `atoll resume` fetches its answers").count(),
         1,
         "{rest}"
     );

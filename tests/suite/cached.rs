@@ -34,13 +34,13 @@ fn a_changed_input_is_noticed_and_what_was_produced_comes_back() {
     assert_eq!(run(&project)["outputs"]["text"], "one ");
     let key = |project: &Project| project.run(&["explain", "last", "build"]).exits(0).stdout;
     let first = key(&project);
-    assert!(first.contains("no output on record was used") && first.contains("verb     shell"), "{first}");
+    assert!(first.contains("no recorded output was reused") && first.contains("verb     shell"), "{first}");
     std::fs::remove_dir_all(project.path("out")).unwrap();
     let again = run(&project);
     assert_eq!((&again["outputs"]["text"], &again["steps"][0]["cached"]), (&json!("one "), &json!(true)));
     assert_eq!(project.read("out/all"), "one ", "what the step produced is restored");
     let second = key(&project);
-    assert_eq!(second, first.replace(": no output", ": an output").replace(&id(&first), &id(&second)));
+    assert_eq!(second, first.replace(": no recorded", ": a recorded").replace(&id(&first), &id(&second)));
     project.run(&["show", "last", "build"]).exits(0).stdout_has("cache key\n").stdout_has("produces out/*\n");
     project.write("src/b.txt", "two");
     assert_eq!(run(&project)["outputs"]["text"], "one two");
@@ -213,7 +213,7 @@ fn what_another_user_recorded_is_not_used() {
     let named = victim.run(&["run", "p", "--format", "json", "--data-dir", ".atoll"]).exits(0);
     assert_eq!(named.json()["steps"][0]["cached"], Value::Null, "the project brings it along");
     named.stderr_has("ATOLL_CACHE_KEY");
-    victim.run(&["trust", ".atoll", "--yes"]).exits(0).stderr_has("is trusted from now on");
+    victim.run(&["trust", ".atoll", "--yes"]).exits(0).stderr_has("is now trusted");
     assert_eq!(run(&victim)["steps"][0]["cached"], true, "recorded anew");
     let key = std::path::Path::new(mine).join("atoll/cache.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);

@@ -45,12 +45,15 @@ fn find_none(cases: &[&str]) {
 
 /// Pipelines, and what is said about the literal in each.
 const REFUSED: &[(&str, &str)] = &[
-    ("[steps.a]\nllm = { model = \"p/m\" }", "3:1 E0405 `llm`: there is neither `prompt` nor `messages`"),
+    ("[steps.a]\nllm = { model = \"p/m\" }", "3:1 E0405 `llm`: `prompt` or `messages` is missing"),
     (
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", messages = [{ role = \"user\", content = \"y\" }] }",
-        "3:49 E0405 `llm`: both `prompt` and `messages` are given",
+        "3:49 E0405 `llm`: `prompt` and `messages` are both set",
     ),
-    ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }", "`samples` and no `vote`"),
+    (
+        "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", samples = 7 }",
+        "`samples` is above 1, but `vote` is missing",
+    ),
     ("[steps.a]\nllm = { model = \"p/m\", prompt = \" \" }", "3:33 E0405 `llm`: the prompt is empty"),
     ("[steps.a]\nllm = { model = [], prompt = \"x\" }", "E0405 `llm`: the list of models is empty"),
     (
@@ -61,22 +64,22 @@ const REFUSED: &[(&str, &str)] = &[
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }",
         "3:17 W0403 `p/m` cannot be asked in batches",
     ),
-    ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: there is neither `model` nor `cli`"),
+    ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: `model` or `cli` is missing"),
     ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }", "E0405 `agent`: a limit is zero"),
     (
         "[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", result = \"/abs\" }",
         "E0405 `agent`: the result",
     ),
     ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", wall = \"never\" }", "is not a duration"),
-    ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 `write` takes either a text or a value"),
-    ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 `write` takes either"),
+    ("[steps.a]\nwrite = { path = \"x\" }", "3:1 E0405 exactly one of `text` and `json` is required"),
+    ("[steps.a]\nwrite = { path = \"x\", text = \"\", json = 1 }", "3:41 E0405 exactly one of `text`"),
     ("[steps.a]\nwrite = { path = \"../x\", text = \"\" }", "3:18 E0405 the path \"../x\" leads out of"),
-    ("[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }", "writes nothing into `.git`"),
-    ("[steps.a]\nshell = { argv = [\"a\\u0000\"] }", "3:19 E0405 the command has a null character"),
-    ("[steps.a]\nshell = { argv = [\"x\"], cwd = \"a\\u0000\" }", "3:31 E0405 the directory has a null"),
+    ("[steps.a]\nwrite = { path = \".git/hooks/x\", text = \"{{ run.id }}\" }", "may not write into `.git`"),
+    ("[steps.a]\nshell = { argv = [\"a\\u0000\"] }", "3:19 E0405 the command contains a null character"),
+    ("[steps.a]\nshell = { argv = [\"x\"], cwd = \"a\\u0000\" }", "3:31 E0405 the directory contains a null"),
     (
         "[steps.a]\nshell = { argv = [\"x\"], env = { A = \"\\u0000\" } }",
-        "E0405 the variable `A` of the command has a",
+        "E0405 the variable `A` of the command contains a",
     ),
     (
         "[steps.a]\nshell = { argv = [\"x\"], env = { A = { secret = \"x y\" } } }",
@@ -108,7 +111,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[steps.a]\nenvironment_load = { also = { services = { db = {} } } }",
-        "the service `db` has to have either",
+        "the service `db` must have either",
     ),
     (
         "[steps.a]\npack = { files = [{ path = \"a\", content = \"{{ run.id }}\" }, { path = \"a/b\", content = \"\" }] }",
@@ -141,22 +144,25 @@ const REFUSED: &[(&str, &str)] = &[
     ("[steps.a]\nedit = { edits = [{ path = \"a\", to = 3 }] }", "E0405"),
     (
         "[inputs]\nt = { type = \"json\" }\n[steps.b]\ndeliver = { tree = \"{{ inputs.t }}\", into = \".git/x\" }",
-        "a step writes nothing into `.git`",
+        "steps may not write into `.git`",
     ),
     (
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", edits = {}, format = \"text\" }",
-        "E0405 `llm`: `format` beside `edits`",
+        "E0405 `llm`: `format` and `edits` are both set",
     ),
     (
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", edits = { as = \"blocks\" }, samples = 3, vote = \"majority\" }",
-        "`llm`: `samples` beside `edits`",
+        "`llm`: `samples` and `edits` are both set",
     ),
     (
         "[steps.a]\noutput = { type = \"object\" }\nllm = { model = \"p/m\", prompt = \"x\", edits = {} }",
         "4:38 E0405 `edits` says what the output is, and the step has `output` as well",
     ),
     ("[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", edits = { as = \"diff\" } }", "diff"),
-    ("[steps.a]\nscenario_load = { dir = \"s\", tiers = [\"high\"] }", "3:39 E0405 `high` is no tier"),
+    (
+        "[steps.a]\nscenario_load = { dir = \"s\", tiers = [\"high\"] }",
+        "3:39 E0405 `high` is not a valid tier",
+    ),
     (
         "[steps.a]\nscenario_load = { dir = \"s\", weights = { critical = -1 } }",
         "the factor -1 of the tag `critical` is below zero",
@@ -164,30 +170,30 @@ const REFUSED: &[(&str, &str)] = &[
     ("[steps.a]\nscenario_load = { dir = \"s\", visibility = [\"open\"] }", "open"),
     (
         "[steps.a]\ngrade = { scenarios = [], passing = 101, missing = { not_run = \"{{ run.id }}\" } }",
-        "`passing` is 101, and scores are 0 to 100",
+        "`passing` is 101, which is not from 0 to 100",
     ),
-    ("[steps.a]\nfindings = { tells = \"full\" }", "`findings` has neither `graded` nor `build`"),
+    ("[steps.a]\nfindings = { tells = \"full\" }", "`graded` or `build` is missing"),
     ("[steps.a]\nfindings = { graded = [], tells = \"full\", max = 0 }", "`max` is 0"),
     (
         "[inputs]\ng = { type = \"list\" }\nn = { type = \"number\", default = 1 }\n[steps.a]\ntotal = { graded = \"{{ inputs.g }}\", parts = { a = { score = \"{{ inputs.n }}\", share = 1 } } }",
         "the share of `a` is 1",
     ),
-    ("[steps.a]\nenvironment_load = { also = { servces = {} } }", "an environment has no key `servces` here"),
-    ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is no address"),
+    ("[steps.a]\nenvironment_load = { also = { servces = {} } }", "unknown key `servces`"),
+    ("[steps.a]\nhttp = { url = \"x.example/a\" }", "3:16 E0405 \"x.example/a\" is not a valid address"),
     ("[steps.a]\nhttp = { url = \"ftp://x/a\" }", "is neither http nor https"),
-    ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "holds a user name or password"),
+    ("[steps.a]\nhttp = { url = \"http://a:b@x/\" }", "contains a user name or password"),
     (
         "[steps.a]\nhttp = { url = \"http://x/\", json = { a = \"{{ run.id }}\" }, body = \"b\" }",
-        "E0405 `http` sends one content",
+        "E0405 `json` and `body` are both set",
     ),
-    ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is no HTTP method"),
+    ("[steps.a]\nhttp = { url = \"http://{{ run.id }}/\", method = \"a b\" }", "is not a valid HTTP method"),
     ("[steps.a]\nhttp = { url = \"http://x/\", timeout = \"0s\" }", "the timeout \"0s\" is not a duration"),
     (
         "[steps.a]\nhttp = { url = \"http://x/\", headers = { \"a b\" = \"{{ run.id }}\" } }",
-        "is no name of a header",
+        "is not a valid header name",
     ),
-    ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` has to be a list"),
-    ("[steps.a]\nshell = { argv = [] }", "`argv` has to be a list"),
+    ("[steps.a]\nshell = { argv = \"a b c\" }", "3:18 E0405 `argv` must be a list"),
+    ("[steps.a]\nshell = { argv = [] }", "`argv` must be a list"),
     ("[steps.a]\nshell = { argv = [\"x\"], timeout = \"0s\" }", "`timeout` is zero"),
     (
         "[steps.a]\nshell = { argv = [\"x\", \"{{ run.id }}\"], timeout = \"never\" }",
@@ -195,28 +201,28 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("[steps.a]\nreach = { url = \"nonsense\" }", "`nonsense` is not an address"),
     ("[steps.a]\nreach = { url = \"http://x\", wait = -1 }", "`wait` is -1"),
-    ("[steps.a]\nread = { path = \"\" }", "\"\" is no path"),
-    ("[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }", "`worse` is no failure class"),
+    ("[steps.a]\nread = { path = \"\" }", "\"\" is not a valid path"),
+    ("[steps.a]\nfail = { message = \"{{ run.id }}\", class = \"worse\" }", "unknown failure class `worse`"),
     (
         "[steps.a]\nhold = { service = { image = \"x\", memory = \"much\" } }\n[steps.a.steps.b]\nset = { x = 1 }",
         "`memory = \"much\"` is not a valid size",
     ),
     (
         "[steps.a]\nhold = { service = { image = \"{{ run.id }}\", ready = { http = \"/\", log = \"x\" } } }\n[steps.a.steps.b]\nset = { x = 1 }",
-        "`ready` takes one of",
+        "`ready` must have exactly one of",
     ),
     (
         "[steps.a]\nhold = { service = { image = \"x\", beside = { db = { image = \"y\", egress = [\"10.0.0.1:1\"] } } } }\n[steps.a.steps.b]\nset = { x = 1 }",
-        "is no host with a port",
+        "is not a host with a port",
     ),
     ("[steps.a]\ntimeout = \"0s\"\nset = { x = 1 }", "3:11 E0109 `timeout` is zero"),
     (
         "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], default = \"c\" }",
-        "`default`: `c` is none of the choices: a, b",
+        "`default`: `c` is not one of the choices: a, b",
     ),
     (
         "[steps.a]\nask = { question = \"q\", choices = [\"a\", \"b\"], deadline = \"1h\", at_deadline = \"c\" }",
-        "`at_deadline`: `c` is none of",
+        "`at_deadline`: `c` is not one of",
     ),
     ("[steps.a]\nask = { question = \"q\", choices = [] }", "`choices` is empty"),
     (
@@ -242,7 +248,7 @@ fn the_former_verb_for_trees_says_which_ones_are_meant() {
 fn an_attempt_refuses_with_the_same_words() {
     let project = project();
     project.write("p.toml", "atoll = 1\n[inputs]\nurl = { type = \"string\", required = true }\n[steps.a]\nhttp = { url = \"{{ inputs.url }}\" }\n");
-    let words = "\"x.example/a\" is no address: relative URL without a base";
+    let words = "\"x.example/a\" is not a valid address: relative URL without a base";
     project.run(&["run", "p.toml", "--url", "x.example/a", "--no-input"]).exits(1).stderr_has(words);
     let found = said(&project, "[steps.a]\nhttp = { url = \"x.example/a\" }");
     assert!(found[0].ends_with(words), "{found:?}");
@@ -392,9 +398,12 @@ const HELD: &[(&str, &str)] = &[
         "image = \"x\", env = { A = { secret = \"x y\" } }",
         "the variable `A` of the service has no valid name",
     ),
-    ("image = \"x\", command = [\"a\", \"\\u0000\"]", "the command line of the service has a null character"),
-    ("image = \"x\", volumes = { v = \"/a\\u0000\" }", "is no absolute path"),
-    ("image = \"x\\u0000\"", "the name of the image has a null character"),
+    (
+        "image = \"x\", command = [\"a\", \"\\u0000\"]",
+        "the command line of the service contains a null character",
+    ),
+    ("image = \"x\", volumes = { v = \"/a\\u0000\" }", "is not an absolute path"),
+    ("image = \"x\\u0000\"", "the name of the image contains a null character"),
 ];
 
 #[test]

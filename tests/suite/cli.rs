@@ -129,7 +129,7 @@ fn inputs_are_options_with_help_and_near_words() {
     project.run(&["run", "hello", "--whon", "x"]).exits(2).stderr_has("--whom");
     project.run(&["run", "hello"]).exits(3).stderr_has("needs the input `whom`");
     project.run(&["run", "hello", "--whom", "x", "--max-n", "0"]).exits(3).stderr_has("max_n");
-    project.run(&["run", "--whom", "x"]).exits(2).stderr_has("behind its name");
+    project.run(&["run", "--whom", "x"]).exits(2).stderr_has("after its name");
     project.run(&["run", "helo", "--whom", "x"]).exits(3).stderr_has("no pipeline `helo`");
     project.run(&["run", "hello", "--input", "whom=Eve"]).exits(0).stdout_has("hello Eve");
     project.run(&["runn"]).exits(2).stderr_has("run");
@@ -209,7 +209,7 @@ fn texts_come_from_the_nearest_layer_and_can_be_ejected() {
     );
     assert!(project.path("pipelines/preflight.toml").exists(), "the project is where atoll.toml is");
     project.run(&["which", "preflight"]).exits(0).stdout_is(
-        "pipelines/preflight.toml (project)\n  hides <atoll>/pipelines/preflight.toml (embedded)\n",
+        "pipelines/preflight.toml (project)\n  overrides <atoll>/pipelines/preflight.toml (embedded)\n",
     );
     project.run(&["eject", "preflight"]).exits(0).stdout_is("");
     project.write(
@@ -241,7 +241,7 @@ fn everything_can_be_explained() {
         .run(&["explain", "filter", "mean"])
         .exits(0)
         .stdout_has("mean(attribute=none)")
-        .stdout_has("gives");
+        .stdout_has("returns");
     let all = project.run(&["explain", "filters"]).exits(0);
     all.stdout_has("  round(digits=0)  Rounded").stdout_has("divisibleby, endingwith");
     project.write("p.toml", "atoll = 1\n[steps.a]\nset = { x = \"{{ 1 | zzzzzz }} {{ 'a' | upper }}\" }\n");

@@ -22,7 +22,7 @@ fn an_empty_database_and_a_data_directory_that_is_none_are_errors() {
         project.run(arguments).exits(1).stderr_has("data");
     }
     let project = Project::new();
-    project.run(&["runs", "--data-dir", "nowhere"]).exits(0).stderr_has("there is no such directory");
+    project.run(&["runs", "--data-dir", "nowhere"]).exits(0).stderr_has("the directory does not exist");
 }
 
 #[test]

@@ -490,11 +490,11 @@ fn mistakes_in_an_environment_are_shown_where_they_are() {
     let cases: [(&str, &[&str]); 9] = [
         (
             "[servces.db]\nimage = 'x'\n",
-            &["environment.toml:1:2", "no key `servces`", "did you mean `services`?"],
+            &["environment.toml:1:2", "unknown key `servces`", "did you mean `services`?"],
         ),
         (
             "[services.db]\nimage = 'x'\nprot = 1\n",
-            &["environment.toml:3:1", "no key `prot`", "did you mean `port`?"],
+            &["environment.toml:3:1", "unknown key `prot`", "did you mean `port`?"],
         ),
         ("[services.db]\nport = 5432\n", &["environment.toml:1:11", "either `image` or `code`"]),
         (

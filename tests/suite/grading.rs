@@ -169,7 +169,7 @@ fn a_selection_that_leaves_nothing_fails_with_its_reason() {
     let project = project();
     let set = "steps.cases.scenario_load.only=[\"nothing*\"]";
     let ran = project.run(&["run", "grading", "--no-input", "--set", set]).exits(1);
-    ran.stderr_has("no scenario is left: `only` and `visibility` leave out all 6 of cases");
+    ran.stderr_has("no scenario is selected: `only` and `visibility` exclude all 6 of cases");
 }
 
 const AT_TARGET: &str = r#"

@@ -56,11 +56,11 @@ fn runs_of_format_1_are_not_continued_and_the_reason_is_said() {
             .run(&["resume", run])
             .exits(2)
             .stderr_has("has a journal of format 1, and this version of atoll continues only format 2")
-            .stderr_has(&format!("`atoll show {run}` shows it"));
+            .stderr_has(&format!("show it with `atoll show {run}`"));
     }
     project.run(&["answer", WAITS, "sure", "yes"]).exits(2).stderr_has("journal of format 1");
     assert_eq!(project.run(&["log", WAITS]).stdout, before);
-    project.run(&["resume", WAITS, "--replan"]).exits(7).stderr_has("1 outcome");
+    project.run(&["resume", WAITS, "--replan"]).exits(7).stderr_has("(1 available)");
     let log = project.run(&["log", "last"]).exits(0);
     assert!(log.stdout.contains("\"cached\":true"), "{}", log.stdout);
     project.run(&["answer", "last", "sure", "yes"]).exits(0).stdout_is("sure: yes\n");

@@ -170,7 +170,7 @@ async fn a_schema_goes_to_the_provider_and_the_answer_is_checked_all_the_same() 
         json!({"name": "verdict", "schema": verdict(), "strict": true})
     );
     assert_eq!(body.get("temperature"), None, "this model takes none");
-    assert!(step.said().0.contains("it takes no temperature: left out"), "{}", step.said().0);
+    assert!(step.said().0.contains("not supported and removed: temperature"), "{}", step.said().0);
 
     let failure = step.run(&models, with).await.unwrap_err();
     assert_eq!(failure.class, Class::Rejected);
@@ -347,7 +347,7 @@ async fn the_next_model_answers_where_one_is_down() {
         (&json!("here"), &json!(["claude-sonnet-4-6"]))
     );
     let lines = step.said().0;
-    assert!(lines.contains("claude-sonnet-4-6 does not answer (transient: anthropic answered 529: Overloaded): asking gpt-4.1-mini instead"), "{lines}");
+    assert!(lines.contains("claude-sonnet-4-6 failed (transient: anthropic answered 529: Overloaded): calling gpt-4.1-mini instead"), "{lines}");
 }
 
 #[tokio::test]

@@ -105,7 +105,7 @@ fn a_file_extends_the_one_that_it_hides_and_a_run_keeps_both() {
     let project = Project::new().file("pipelines/preflight.toml", text).file("spec.md", "# S\n\nA thing.\n");
     project.run(&["check", "preflight"]).exits(0);
     project.run(&["plan", "preflight"]).exits(0).stdout_has("clarity").stdout_has("ask");
-    project.run(&["which", "preflight"]).exits(0).stdout_has("hides <atoll>/pipelines/preflight.toml");
+    project.run(&["which", "preflight"]).exits(0).stdout_has("overrides <atoll>/pipelines/preflight.toml");
     let project = project
         .file("pipelines/other.toml", "extends = \"builtin/preflght\"\n")
         .file("pipelines/mine.toml", only);

@@ -167,7 +167,7 @@ fn a_tape_is_listed_and_shown() {
     project
         .run(&["cassette", "show", "tape.jsonl", "zz"])
         .exits(2)
-        .stderr_has("no answer whose key begins with `zz`");
+        .stderr_has("no answer with a key that begins with `zz`");
     project.run(&["cassette", "list", "none.jsonl"]).exits(3).stderr_has("cannot be read");
 }
 

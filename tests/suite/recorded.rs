@@ -175,7 +175,7 @@ fn a_program_that_cannot_be_delivered_fails_the_run() {
     if !there("process", "a_program_that_cannot_be_delivered_fails_the_run") {
         return;
     }
-    let why = "holds files that are no earlier delivery";
+    let why = "contains files that are not from an earlier delivery";
     let project = Project::new().file("out/mine.txt", "mine");
     let known = ran(growing(&project, "greeting", &["--runtime", "process"])).exits(1).stderr_has(why);
     assert!(!known.stderr.contains("converge#1"), "{}", known.stderr);

@@ -69,6 +69,6 @@ fn a_step_writes_into_no_other_place_of_atoll() {
     for path in ["{{ run.dir }}/../../x", ".atoll/x", "{{ run.dir }}/.git/config"] {
         let text = format!("atoll = 1\n[steps.a]\nwrite = {{ path = \"{path}\", text = \"x\" }}\n");
         let project = Project::new().file("pipelines/p.toml", &text);
-        project.run(&["run", "p"]).exits(1).stderr_has("a step writes nothing into");
+        project.run(&["run", "p"]).exits(1).stderr_has("steps may not write into");
     }
 }

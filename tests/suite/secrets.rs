@@ -53,8 +53,7 @@ b = "steps.b.output.stdout"
 fn a_command_gets_a_secret_and_tells_nobody() {
     let project = Project::new().env("MY_TOKEN", VALUE).file("pipelines/p.toml", SHELL);
     let paused = project.run(&["run", "p"]).exits(7);
-    let paused =
-        paused.stderr_has("the variable `TOKEN` of the command would be given the secret `MY_TOKEN`");
+    let paused = paused.stderr_has("the variable `TOKEN` of the command requests the secret `MY_TOKEN`");
     assert!(paused.stderr.contains("--allow-secret MY_TOKEN"), "{}", paused.stderr);
     let run = ["run", "p", "--allow-secret", "MY_TOKEN", "--format", "json", "--events", "events.jsonl"];
     let ran = project.run(&run).exits(0);
@@ -146,7 +145,7 @@ said = "steps.a.output.stdout"
     project
         .run(&["run", "p", "--text", "my key is sk-live-0123456789"])
         .exits(3)
-        .stderr_has("the input `text` holds the value of a secret");
+        .stderr_has("the input `text` contains the value of a secret");
     // A default is the author's word, which the user has to allow.
     project.write(
         "pipelines/p.toml",

@@ -85,7 +85,7 @@ async fn a_call_in_flight_at_a_kill_counts_as_lost_until_it_is_answered() {
     project
         .run(&["cost", "last"])
         .exits(0)
-        .stdout_has("2 calls were lost and asked again. They are estimated");
+        .stdout_has("2 calls were sent without an answer and repeated: estimated");
     let shown = project.run(&["show", "last", "--format", "json"]).exits(0).json();
     near(&shown["spent"]["usd"], 3.0 * PRICE);
     let runs = project.run(&["runs", "--format", "json"]).exits(0).json();

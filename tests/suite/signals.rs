@@ -124,7 +124,7 @@ fn one_signal_lets_the_step_finish(signal: Signal) {
         .end()
         .exits(8)
         .stdout_has("\"fact\":\"succeeded\"")
-        .stderr_has("stopping: what is under way has 30.0 s to finish; once more stops at once")
+        .stderr_has("finishing running steps for up to 30.0 s; press Ctrl-C again to stop now")
         .stderr_has("cancelled")
         .stderr_has("continues it");
     let shown = held.show();
@@ -160,7 +160,7 @@ fn two_signals_kill_the_step(first: Signal, second: Signal) {
         .end()
         .exits(8)
         .stdout_has("\"fact\":\"interrupted\"")
-        .stderr_has("stopping at once")
+        .stderr_has("stopping now")
         .stderr_has("cancelled");
     assert_eq!(processes_with(&held.go), [""; 0], "the step is gone before the run ends");
     assert_eq!(held.show()["status"], "cancelled");

@@ -222,7 +222,7 @@ fn the_worst_case_is_known_before_anything_is_asked() {
         assert!(spent <= most, "{unit}: {spent} of {most}");
     }
     let text = project.run(&["plan", "ask"]).exits(0).stdout;
-    assert!(text.contains("at worst") && text.contains("in all   240 calls"), "{text}");
+    assert!(text.contains("worst case") && text.contains("total    240 calls"), "{text}");
     assert_eq!(shop.books().calls, 5, "planning asks nothing");
 }
 

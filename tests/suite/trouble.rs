@@ -39,7 +39,7 @@ fn a_specification_that_cannot_be_read_begins_no_run() {
     for (spec, complaint) in [
         ("nowhere.md", "cannot read `nowhere.md` for `spec`: No such file"),
         ("empty.md", "the file `empty.md` for `spec` is empty"),
-        ("bytes.md", "cannot read `bytes.md` for `spec`: it is no UTF-8 text"),
+        ("bytes.md", "cannot read `bytes.md` for `spec`: it is not UTF-8 text"),
         ("scenarios", "cannot read `scenarios` for `spec`"),
     ] {
         let ran = project.run(&["run", "factory", "--spec", spec, "--scenarios", "scenarios"]).exits(3);
@@ -58,7 +58,7 @@ fn a_broken_scenario_is_pointed_at_and_nothing_is_spent() {
         .env("ANTHROPIC_API_KEY", "none-is-used")
         .env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
     let ran =
-        factory(&project, &[]).exits(1).stderr_has("scenarios/broken.yaml:3:14").stderr_has("mend the files");
+        factory(&project, &[]).exits(1).stderr_has("scenarios/broken.yaml:3:14").stderr_has("fix the files");
     nothing_asked(&ran);
     let shown = project.run(&["show", "last", "--format", "json"]).exits(0).json();
     assert_eq!((&shown["status"], &shown["code"]), (&json!("failed"), &json!(1)));
@@ -121,7 +121,7 @@ fn a_provider_that_is_down_is_tried_again_and_then_pauses_the_run() {
     project
         .run(&["resume", "last", "--replan"])
         .exits(7)
-        .stderr_has("takes over what it can use of")
+        .stderr_has("reuses recorded results of")
         .stderr_has("Connection refused");
 }
 
@@ -241,7 +241,7 @@ fn a_directory_that_cannot_be_written_is_named() {
     nothing_asked(&ran.stderr_has("there/atoll.db cannot be written: Read-only file system"));
     factory(&project, &["--data-dir", "there/new"])
         .exits(1)
-        .stderr_has("cannot be made")
+        .stderr_has("cannot be created")
         .stderr_has("--data-dir DIR");
     project.run(&["resume", "last", "--data-dir", "there"]).exits(1).stderr_has("check the permissions");
     // Looking takes no more than reading.

@@ -68,7 +68,7 @@ fn a_file_is_trusted_until_it_changes() {
     project.run(&["run", "reads"]).exits(7);
     let shown = project.run(&["trust", "--yes", "."]).exits(0);
     shown
-        .stdout_has("environment.toml asks for:")
+        .stdout_has("environment.toml requests:")
         .stdout_has("the secret `MY_TOKEN`, for `program.env.TOKEN`")
         .stdout_has("connections to db.example.com:443 (`services.db.egress`)");
     project.run(&["run", "reads"]).exits(0);
@@ -195,7 +195,7 @@ fn a_project_sets_no_address_by_a_variable() {
     project_with("[providers.openai]\n  base_url_env = [\"AWS_SECRET_ACCESS_KEY\"]\n")
         .run(&["check", "asks"])
         .exits(3)
-        .stderr_has("atoll.toml:2:3: `base_url_env` cannot stand in a project");
+        .stderr_has("atoll.toml:2:3: `base_url_env` is not allowed in a project");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_grant_belongs_to_the_pipeline_that_asks() {
     // What it calls has changed, and the file itself has not.
     project.write("pipelines/asks.toml", &gives("echo stolen"));
     project.run(&["run", "calls"]).exits(7);
-    project.run(&["trust", "--list"]).exits(0).stdout_has("asks.toml has changed: not trusted any more");
+    project.run(&["trust", "--list"]).exits(0).stdout_has("asks.toml has changed: no longer trusted");
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_computed_name_is_shown_and_stays_forbidden() {
     let project = Project::new().env("MY_TOKEN", VALUE).file("pipelines/d.toml", computed);
     let shown = project.run(&["trust", "--yes", "pipelines/d.toml"]).exits(0);
     shown
-        .stdout_has("what `{{ steps.n.output.name }}` comes to in the run, for `steps.a.http.headers.A`, sent to http://127.0.0.1:1")
+        .stdout_has("the value of `{{ steps.n.output.name }}` in the run, for `steps.a.http.headers.A`, sent to http://127.0.0.1:1")
         .stdout_has("stays forbidden until you allow it by name");
     project.run(&["run", "d"]).exits(7);
 }

@@ -177,11 +177,11 @@ fn deadlines_hold_without_a_terminal() {
     let far = asks("deadline = \"3d\", at_deadline = \"late\"");
     far.run(&["run", "p.toml"]).exits(7);
     let shown = far.run(&["show", "last", "q"]).exits(0);
-    shown.stdout_has("without an answer by").stdout_has("`late` is taken");
+    shown.stdout_has("without an answer by").stdout_has("the answer is `late`");
     let wrong = |rest: &str, why: &str| {
         asks(rest).run(&["run", "p.toml"]).stderr_has(why);
     };
-    wrong("choices = [\"yes\"], default = \"no\"", "`default`: `no` is none of the choices: yes");
+    wrong("choices = [\"yes\"], default = \"no\"", "`default`: `no` is not one of the choices: yes");
     wrong("choices = \"{{ [] }}\"", "`choices` is empty");
     asks("at_deadline = \"late\"")
         .run(&["check", "p.toml"])
@@ -273,7 +273,7 @@ fn a_run_is_answered_from_another_terminal_while_it_works() {
         .stdout_has("`q` asks: sure?")
         .stdout_has("q VALUE` answers: yes, no");
     let project = &open.project;
-    project.run(&["answer", "last", "q", "perhaps"]).exits(2).stderr_has("none of the choices");
+    project.run(&["answer", "last", "q", "perhaps"]).exits(2).stderr_has("not one of the choices");
     project
         .run(&["answer", "last", "q", "yes", "--for", "abc"])
         .exits(2)
@@ -303,7 +303,7 @@ fn a_run_is_paused_limited_and_killed_from_another_terminal() {
     project
         .run(&["pause", "last"])
         .exits(2)
-        .stderr_has("no process carries out run")
+        .stderr_has("no process is executing run")
         .stderr_has("it is cancelled");
     project.run(&["limit", "last", "usd=4"]).exits(0).stderr_has("queued");
     project.run(&["answer", "last", "q", "yes", "--only"]).exits(0).stderr_has("queued");
@@ -345,7 +345,7 @@ other = "steps.other.output"
     let text = project.read("p.toml").replace("\"false\"", "\"true\"");
     project.write("p.toml", &text);
     let ran = project.run(&["resume", "last", "--replan"]).exits(0).stdout_is("q: yes\nother: this\n");
-    ran.stderr_has("of 3 outcomes");
+    ran.stderr_has("(3 available)");
     assert_eq!(project.read("a.log"), "a\n");
     project.write("p.toml", &text.replace("really?", "really, really?"));
     project.run(&["resume", "last", "--replan"]).exits(7).stderr_has("really, really?");

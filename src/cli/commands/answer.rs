@@ -63,7 +63,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     resume::resume(app, &run, false, &args.flags, Some(signal))
 }
 
-/// Refuses where the person means another question than the one that waits.
+/// Refuses if the question has changed since the person saw it.
 fn same_question(
     stored: &StoredRun,
     address: &Address,
@@ -97,10 +97,10 @@ fn not_asked(stored: &StoredRun, board: &Board, address: &Address) -> CommandErr
         .filter(|(_, step)| step.state == StepState::Asking)
         .map(|(address, _)| address.as_str())
         .collect();
-    let stop = CommandError::usage(format!("no question waits at `{address}`"));
+    let stop = CommandError::usage(format!("`{address}` has no open question"));
     match (nearest(address.as_str(), asking.iter().copied()), asking.is_empty()) {
         (Some(near), _) => stop.hint(format!("did you mean `{near}`?")),
-        (None, false) => stop.hint(format!("questions wait at: {}", asking.join(", "))),
-        (None, true) => stop.hint("no question waits anywhere in this run"),
+        (None, false) => stop.hint(format!("open questions: {}", asking.join(", "))),
+        (None, true) => stop.hint("this run has no open questions"),
     }
 }

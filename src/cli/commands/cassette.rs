@@ -1,4 +1,4 @@
-//! `atoll cassette`: what is on a tape of models' answers.
+//! `atoll cassette`: the recorded model answers in a file.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ struct PruneArgs {
     dry_run: bool,
 }
 
-/// Answers that have everything that is given.
+/// The filters for answers; all that are given must match.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 struct AnswerFilter {
@@ -136,7 +136,7 @@ fn show(app: &App, args: &ShowArgs) -> CommandResult {
     let found: Vec<&Value> = lines.iter().filter(|line| word(line, "/key").starts_with(&args.key)).collect();
     if found.is_empty() {
         return Err(CommandError::usage(format!(
-            "{} has no answer whose key begins with `{}`",
+            "{} has no answer with a key that begins with `{}`",
             args.file.display(),
             args.key
         ))
@@ -163,7 +163,8 @@ fn answer_text(app: &App, line: &Value) -> String {
         let _ =
             writeln!(text, "\n{}\n{}", strong(word(message, "/role")), word(message, "/content").trim_end());
         for result in message["results"].as_array().into_iter().flatten() {
-            let _ = writeln!(text, "{} brought: {}", word(result, "/name"), word(result, "/text").trim_end());
+            let _ =
+                writeln!(text, "{} returned: {}", word(result, "/name"), word(result, "/text").trim_end());
         }
         text += &calls(&message["calls"]);
     }
@@ -172,7 +173,7 @@ fn answer_text(app: &App, line: &Value) -> String {
     text + &calls(&line["answer"]["calls"]) + "\n"
 }
 
-/// The tools that are called, a line each.
+/// The tools that are called, one line each.
 fn calls(calls: &Value) -> String {
     let calls = calls.as_array().into_iter().flatten();
     let lines = calls.map(|call| format!("calls {} {}\n", word(call, "/name"), call["input"]));

@@ -1,4 +1,4 @@
-//! `atoll check PIPELINE`: all mistakes of a pipeline in one go.
+//! `atoll check PIPELINE`: reports all errors of a pipeline at once.
 
 use crate::cli::app::App;
 use crate::cli::error::CommandResult;

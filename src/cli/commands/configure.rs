@@ -1,4 +1,4 @@
-//! `atoll configure [PROVIDER]`: keeps a provider's key, or says where keys come from.
+//! `atoll configure [PROVIDER]`: stores a provider's key, or shows where keys come from.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -25,7 +25,7 @@ pub struct Args {
     remove: bool,
 }
 
-/// Keeps a key.
+/// Stores a key.
 pub fn run(app: &App, args: &Args) -> CommandResult {
     let registry = wiring::registry(&app.settings)?;
     let path = wiring::keys_file(&app.settings)?;
@@ -47,17 +47,17 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     let place = path.display();
     app.terminal.say(&if kept {
         format!(
-            "the key of {name} is in {place}, for you alone; {variable} in the environment comes before it"
+            "stored the key of {name} in {place}, readable only by you; the environment variable {variable} overrides it"
         )
     } else {
-        format!("{place} has no key of {name} any more")
+        format!("removed the key of {name} from {place}")
     });
     Ok(ExitStatus::REACHED)
 }
 
 fn asked(name: &str) -> Result<crate::verb::SecretText, CommandError> {
     if std::io::stdin().is_terminal() {
-        // What was typed before is no key.
+        // Input that was typed earlier is not the key.
         crate::cli::terminal::keyboard::Keyboard::default().early();
     }
     let key = password_input::read(&format!("key of {name}"));
@@ -65,10 +65,10 @@ fn asked(name: &str) -> Result<crate::verb::SecretText, CommandError> {
     let key = key.ok_or_else(|| CommandError::told(ExitStatus::CANCELLED))?;
     let sound = |c: char| c.is_ascii_graphic();
     if key.expose_secret().is_empty() {
-        return Err(CommandError::usage("that is no key: it is empty"));
+        return Err(CommandError::usage("the key is empty"));
     }
     if !key.expose_secret().chars().all(sound) {
-        return Err(CommandError::usage("that is no key: it has characters that no key can have"));
+        return Err(CommandError::usage("the key contains invalid characters"));
     }
     Ok(key)
 }
@@ -77,10 +77,10 @@ fn line(provider: &Provider, keys: &Keys) -> String {
     let mut text = format!("{:18} ", provider.name);
     let _ = match &provider.key_env {
         None => writeln!(text, "needs no key"),
-        Some(name) if Settings::environment(name).is_some() => writeln!(text, "{name} of the environment"),
-        Some(name) if keys.contains_key(name) => writeln!(text, "{name} of keys.toml"),
+        Some(name) if Settings::environment(name).is_some() => writeln!(text, "{name} in the environment"),
+        Some(name) if keys.contains_key(name) => writeln!(text, "{name} in keys.toml"),
         Some(name) => match provider.key_command.first() {
-            Some(program) => writeln!(text, "{name} as `{program}` prints it"),
+            Some(program) => writeln!(text, "{name} from the output of `{program}`"),
             None => writeln!(text, "no key: {name} is not set"),
         },
     };

@@ -1,4 +1,4 @@
-//! `atoll cost RUN`: what a run has spent, by model, role, step and round.
+//! `atoll cost RUN`: the spending of a run, by model, role, step and round.
 
 use serde_json::{Value, json};
 

@@ -28,7 +28,7 @@ pub struct Args {
 /// Copies.
 pub fn run(app: &App, args: &Args) -> CommandResult {
     let loaded = loading::load(app, &args.pipeline, &[])?;
-    // What a file of the project extends stays where it is.
+    // A file that a file of the project extends is not copied.
     let mut files = loaded.bundle.files;
     files.retain(|path, _| library_path(path) == path);
     if files.is_empty() {
@@ -39,22 +39,22 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     let failed = |path: &Path, e: &io::Error| {
         CommandError::failed(format!("{} cannot be written: {e}", root.join(path).display()))
     };
-    // Through no link that the project may have: a pipeline is copied to nowhere else.
+    // Links in the project are not followed, so that nothing is written elsewhere.
     let into = RootedFs::create(&root).map_err(|e| failed(Path::new(""), &e))?;
     let differs = |path: &String, text: &String| is_there(&into, path, text) == Some(false);
     let in_the_way: Vec<&str> =
         files.iter().filter(|(path, text)| differs(path, text)).map(|(path, _)| path.as_str()).collect();
     if !in_the_way.is_empty() && !args.force {
         return Err(CommandError::usage(format!(
-            "these files are there already and differ: {}",
+            "these files already exist and differ: {}",
             in_the_way.join(", ")
         ))
-        .hint("`--force` overwrites them, `--into DIR` copies to somewhere else"));
+        .hint("overwrite them with `--force`, or choose another directory with `--into DIR`"));
     }
     for (path, text) in &files {
         let shown = root.join(path);
         if is_there(&into, path, text) == Some(true) {
-            app.terminal.say(&format!("{} is there already", shown.display()));
+            app.terminal.say(&format!("{} already exists", shown.display()));
             continue;
         }
         into.replace(Path::new(path), text.as_bytes()).map_err(|e| failed(Path::new(path), &e))?;
@@ -63,7 +63,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     Ok(ExitStatus::REACHED)
 }
 
-/// Whether the file at `path` holds `text`; nothing if there is none.
+/// Whether the file at `path` contains `text`; `None` if there is none.
 fn is_there(dir: &RootedFs, path: &str, text: &str) -> Option<bool> {
     match dir.read(Path::new(path), text.len() as u64) {
         Ok(there) => Some(there == text.as_bytes()),

@@ -1,5 +1,5 @@
-//! `atoll explain`: what a diagnostic code means, what a verb takes and gives, what a filter does, what the key of a cached
-//! step is made of.
+//! `atoll explain`: explains a diagnostic code, the input and output of a verb, a filter, or the cache key of
+//! a step.
 
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
         [code] => explain_code(&catalog, code, app.terminal.out)?,
         [run, step] => cache_key::explain(app, run, step, app.terminal.out)?,
         _ => {
-            return Err(CommandError::usage("what is to be explained?")
+            return Err(CommandError::usage("specify what to explain")
                 .hint("a code, `verb NAME`, `filter NAME` or a run and a step"));
         }
     };
@@ -47,7 +47,7 @@ fn explain_code(catalog: &Catalog, word: &str, paint: Paint) -> Result<String, C
         return Ok(format!("{} {}\n\n{}", paint.strong(code), code.title(), code.explanation().trim()));
     }
     let upper = word.to_uppercase();
-    let stop = CommandError::usage(format!("there is no code `{word}`"));
+    let stop = CommandError::usage(format!("unknown code `{word}`"));
     if catalog.find_verb(word).is_some() || catalog.find_resource(word).is_some() {
         return Err(stop.hint(format!("did you mean `atoll explain verb {word}`?")));
     }
@@ -78,7 +78,7 @@ fn filter(name: &str, paint: Paint) -> Result<String, CommandError> {
         return Err(unknown("filter", name, known.iter().map(|filter| filter.name)));
     };
     Ok(format!(
-        "{}\n{}\n\n  {{{{ {} }}}}\n  gives {}",
+        "{}\n{}\n\n  {{{{ {} }}}}\n  returns {}",
         paint.strong(filter.call()),
         filter.doc,
         filter.example,
@@ -98,15 +98,15 @@ fn verb(catalog: &Catalog, name: &str, paint: Paint) -> Result<String, CommandEr
             verb.summary(),
             lanes.join(" or ")
         );
-        schema(&mut text, "Takes", &verb.with_schema(), paint);
-        schema(&mut text, "Gives", &verb.out_schema(), paint);
+        schema(&mut text, "Input", &verb.with_schema(), paint);
+        schema(&mut text, "Output", &verb.out_schema(), paint);
         let _ = write!(text, "\n{}\n{}", paint.strong("Example"), verb.example().trim());
         return Ok(text);
     }
     if let Some(held) = catalog.find_resource(name) {
         let mut text = format!("{}  {} (for `hold`)\n", paint.strong(name), held.summary());
-        schema(&mut text, "Takes", &held.with_schema(), paint);
-        schema(&mut text, "Gives `held`", &held.held_schema(), paint);
+        schema(&mut text, "Input", &held.with_schema(), paint);
+        schema(&mut text, "`held`", &held.held_schema(), paint);
         let _ = write!(text, "\n{}\n{}", paint.strong("Example"), held.example().trim());
         return Ok(text);
     }
@@ -120,14 +120,14 @@ fn verb(catalog: &Catalog, name: &str, paint: Paint) -> Result<String, CommandEr
 
 fn unknown<'a>(noun: &str, name: &str, known: impl Iterator<Item = &'a str>) -> CommandError {
     let known: Vec<&str> = known.collect();
-    let stop = CommandError::usage(format!("there is no {noun} `{name}`"));
+    let stop = CommandError::usage(format!("unknown {noun} `{name}`"));
     match nearest(name, known.iter().copied()) {
         Some(near) => stop.hint(format!("did you mean `{near}`?")),
-        None => stop.hint(format!("there are: {}", known.join(", "))),
+        None => stop.hint(format!("available: {}", known.join(", "))),
     }
 }
 
-/// The keys of an object schema, one a line: name, type, whether it is needed, what it is.
+/// The keys of an object schema, one per line: name, type, whether it is required, description.
 fn schema(text: &mut String, title: &str, schema: &Value, paint: Paint) {
     let _ = writeln!(text, "\n{}", paint.strong(title));
     let Some(keys) = schema["properties"].as_object().filter(|keys| !keys.is_empty()) else {
@@ -200,10 +200,10 @@ mod tests {
             "$defs": {"C": {"enum": ["x", "y"]}},
         });
         let mut text = String::new();
-        schema(&mut text, "Takes", &schema_json, Paint::PLAIN);
+        schema(&mut text, "Input", &schema_json, Paint::PLAIN);
         assert_eq!(
             text,
-            "\nTakes\n  a   string. The a.\n  bb  integer, optional.\n  c   \"x\" | \"y\", optional.\n  \
+            "\nInput\n  a   string. The a.\n  bb  integer, optional.\n  c   \"x\" | \"y\", optional.\n  \
              d   list of number, optional.\n"
         );
     }

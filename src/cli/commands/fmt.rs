@@ -84,7 +84,7 @@ fn gather(path: PathBuf, is_named: bool, files: &mut Vec<PathBuf>) -> Result<(),
     inner.into_iter().filter(|path| !hidden(path)).try_for_each(|path| gather(path, false, files))
 }
 
-/// Puts `text` in the place of the file, in one step.
+/// Replaces the file with `text` atomically.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let path = path.canonicalize()?;
     let dir = path.parent().unwrap_or_else(|| Path::new("."));

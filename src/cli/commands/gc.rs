@@ -1,4 +1,4 @@
-//! `atoll gc`: removes old runs, what nothing refers to any more, and what dead processes left over.
+//! `atoll gc`: deletes old runs, unreferenced data, and leftovers of dead processes.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || "a span is a number and one of s, m, h, d, w: `30d`".to_owned();
+    let wrong = || "write a number and one of s, m, h, d, w, e.g. `30d`".to_owned();
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
     let seconds: u64 = match unit.trim() {
@@ -98,7 +98,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
             let _ = writeln!(text, "{run} {word}");
         }
         for run in &busy {
-            let _ = writeln!(text, "{run} is under way and stays");
+            let _ = writeln!(text, "{run} is running: not deleted");
         }
         if !args.dry_run {
             let (blobs, bytes) = (swept.blobs, swept.bytes);
@@ -110,7 +110,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     Ok(ExitStatus::REACHED)
 }
 
-/// Runs that are to go; without a rule none.
+/// The runs to delete; none without a rule.
 fn too_old<'a>(heads: &'a [RunSummary], args: &Args, now: Millis) -> Vec<&'a RunSummary> {
     let mut newer = std::collections::HashMap::<&str, usize>::new();
     heads
@@ -128,9 +128,9 @@ fn too_old<'a>(heads: &'a [RunSummary], args: &Args, now: Millis) -> Vec<&'a Run
         .collect()
 }
 
-/// Removes the temporary files of a run, and those that were kept with it.
+/// Removes the temporary and the kept files of a run.
 fn discard(settings: &Settings, run: &str) {
-    // What stays behind is found by the next `gc` of that directory's owner.
+    // Anything that remains is found by the next `gc` of the owner of the directory.
     let _ = remove_tree(&settings.scratch().join(run));
     let _ = remove_tree(&settings.files().join(run));
 }

@@ -1,4 +1,4 @@
-//! `atoll lint`: what is wrong with scenarios and a specification, or will be.
+//! `atoll lint`: errors and likely problems in scenarios and a specification.
 
 use std::path::PathBuf;
 

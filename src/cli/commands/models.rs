@@ -1,4 +1,4 @@
-//! `atoll models`: what is known about models, and what providers say they serve.
+//! `atoll models`: the models in the registry, and those that providers report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,14 +32,14 @@ pub struct Args {
     format: Format,
 }
 
-/// What providers say, by their names.
+/// The lists of providers, by name.
 type Lists = BTreeMap<String, Result<Vec<Served>, Failure>>;
 
 /// One line of the list.
 struct ModelRow {
     name: String,
     model: Model,
-    /// Whether its provider says that it serves it, where it was asked.
+    /// Whether its provider reports it, if the provider was asked.
     served: Option<bool>,
 }
 
@@ -90,7 +90,7 @@ fn row(name: &str, model: &Model, lists: &Lists) -> ModelRow {
     ModelRow { name: name.to_owned(), model: model.clone(), served }
 }
 
-/// A model that the registry does not list, with what its provider's list says of it.
+/// A model that the registry does not list, with the figures from its provider's list.
 fn unlisted(provider: &str, served: &Served, registry: &Registry) -> Option<ModelRow> {
     let name = format!("{provider}/{}", served.id);
     let listed = registry.models().any(|(_, model)| model.provider.name == provider && model.id == served.id);
@@ -167,7 +167,8 @@ fn price(price: Option<&Price>) -> String {
     }
 }
 
-/// Says who could not be asked. It is a failure where that one was named, or where nobody answered.
+/// Reports providers that could not be asked. It is a failure if the named provider, or every provider,
+/// failed.
 fn complaints(app: &App, lists: &Lists, named: bool) -> CommandResult {
     let failures: Vec<&Failure> = lists.values().filter_map(|list| list.as_ref().err()).collect();
     for failure in &failures {

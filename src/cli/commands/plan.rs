@@ -1,4 +1,4 @@
-//! `atoll plan PIPELINE`: what a run would do. Makes no call and writes nothing.
+//! `atoll plan PIPELINE`: shows what a run would do. Makes no call and writes nothing.
 
 use serde_json::json;
 
@@ -89,15 +89,15 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     };
     options.format.print(app.terminal, json, text)?;
     if options.format.is_text() && !rendered {
-        app.terminal.say("texts are not rendered: give the inputs that the pipeline needs");
+        app.terminal.say("texts are not rendered: the required inputs are missing");
     }
     Ok(ExitStatus::REACHED)
 }
 
-/// What is evaluated once when a run starts: its path, its text, and its value if that is known.
+/// Values that are evaluated once when a run starts: path, text, and the value if known.
 type Shown<'a> = (&'a str, &'a str, Option<&'a Value>);
 
-/// These, a line each.
+/// The same, one line each.
 fn settings_text(settings: &[Shown<'_>]) -> String {
     let line = |(path, text, value): &Shown<'_>| match value {
         Some(value) => {
@@ -109,7 +109,7 @@ fn settings_text(settings: &[Shown<'_>]) -> String {
     settings.iter().map(line).collect()
 }
 
-/// The inputs as far as they are known without any given.
+/// The known inputs if none are given.
 fn defaults(plan: &Plan) -> Value {
     let known = plan.inputs.iter().filter(|(_, input)| !input.required);
     Value::Object(known.map(|(name, input)| (name.clone(), input.default.clone())).collect())
@@ -126,7 +126,7 @@ fn heading(plan: &Plan, caps: &[(Unit, Option<Value>, String)], spends: bool, pa
     format!("{} {}{limits}\n", paint.strong(name(&plan.name)), name(&plan.summary))
 }
 
-/// A cap on `unit` with its value, if that is known, and its expression.
+/// A limit of `unit` with its value, if known, and its expression.
 fn cap_text(unit: Unit, cap: Option<&Value>, text: &str) -> String {
     match cap {
         Some(Value::Null) => format!("{unit} none (`{text}`)"),
@@ -138,7 +138,7 @@ fn cap_text(unit: Unit, cap: Option<&Value>, text: &str) -> String {
     }
 }
 
-/// The caps inside the pipeline, a line for each step; nothing if there are none.
+/// The limits inside the pipeline, one line for each step; empty if there are none.
 fn inner_text(inner: &[InnerCap]) -> String {
     let line = |InnerCap { step, applies_to, unit, cap, text }: &InnerCap| {
         let whose = if *applies_to == "step" { String::new() } else { format!(", each {applies_to}") };

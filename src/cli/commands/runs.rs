@@ -39,7 +39,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     }
     if heads.is_empty() && args.format.is_text() {
         let data = app.settings.data.display();
-        let missing = if app.settings.data.exists() { "" } else { " (there is no such directory)" };
+        let missing = if app.settings.data.exists() { "" } else { " (the directory does not exist)" };
         app.terminal.say(&format!("no runs in {data}{missing}"));
     }
     let json = || json!({"version": 1, "runs": heads.iter().map(object).collect::<Vec<_>>()});

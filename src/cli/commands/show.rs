@@ -139,7 +139,7 @@ fn object(
     })
 }
 
-/// The whole of the last failure, with its facts for machines.
+/// The complete last failure, with its details for machines.
 fn last_failure(records: &[(u64, Record)]) -> Option<&crate::verb::Failure> {
     records.iter().rev().find_map(|(_, record)| match &record.fact {
         Fact::Failed { failure } | Fact::Faltered { failure, .. } => Some(failure),
@@ -197,7 +197,7 @@ fn text(
     text
 }
 
-/// Text as it is, a table key by key so that logs in it can be read, anything else as JSON.
+/// Text unchanged, an object key by key so that logs in it are readable, anything else as JSON.
 fn pretty(value: &Value) -> String {
     match value {
         Value::String(text) => harmless(text),

@@ -1,5 +1,5 @@
-//! `atoll trust`: what files ask for, and which of it the user allows. Files only ask; options and the user's own
-//! `trust.toml` decide.
+//! `atoll trust`: shows what files request, and stores which requests the user allows. Files can only
+//! request; options and the user's own `trust.toml` decide.
 #![expect(clippy::disallowed_methods, reason = "the door to the files that are named")]
 
 use std::fmt::Write as _;
@@ -34,7 +34,7 @@ pub struct Args {
     list: bool,
 }
 
-/// Shows what files ask for, and remembers them if the user agrees.
+/// Shows what files request, and stores them if the user agrees.
 pub fn run(app: &App, args: &Args) -> CommandResult {
     let Some(dir) = &app.settings.user else {
         return Err(
@@ -74,14 +74,14 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
         .filter(|found| found.as_ref().map_or(true, |asking| !asking.lines.is_empty()))
         .collect::<Result<_, _>>()?;
     if found.is_empty() {
-        app.terminal.say("no secret, host or key is asked for here: nothing to remember");
+        app.terminal.say("these files request no secrets, hosts or keys: nothing to remember");
         return Ok(ExitStatus::REACHED);
     }
     for asking in &found {
         app.terminal.print(&shown(asking))?;
     }
     if !args.yes && !agreed(app)? {
-        app.terminal.say("nothing is allowed");
+        app.terminal.say("nothing was allowed");
         return Ok(ExitStatus::CANCELLED);
     }
     for FileRequests { file, .. } in found {
@@ -93,10 +93,10 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     Ok(ExitStatus::REACHED)
 }
 
-/// What a file asks for, a line each, and what has to stay as it is.
+/// The requests of a file, one line each, and the files that must stay unchanged.
 fn shown(FileRequests { file, lines }: &FileRequests) -> String {
     let name = |path: &Path| visible(&path.display().to_string());
-    let mut text = format!("{} asks for:\n", name(&file.path));
+    let mut text = format!("{} requests:\n", name(&file.path));
     for line in lines {
         let _ = writeln!(text, "  {line}");
     }
@@ -111,13 +111,13 @@ fn changed(file: &TrustedFile) -> String {
     let is = |path: &Path, digest: &Digest| read(path).map(|text| Digest::of(&text) == *digest);
     match is(&file.path, &file.digest) {
         Some(true) => {}
-        Some(false) => return " (has changed: not trusted any more)".to_owned(),
-        None => return " (is not there)".to_owned(),
+        Some(false) => return " (has changed: no longer trusted)".to_owned(),
+        None => return " (does not exist)".to_owned(),
     }
     match file.with.iter().find(|part| is(&part.path, &part.digest) != Some(true)) {
         Some(part) => {
             let part = visible(&part.path.display().to_string());
-            format!(" ({part} has changed: not trusted any more)")
+            format!(" ({part} has changed: no longer trusted)")
         }
         None => String::new(),
     }
@@ -126,7 +126,7 @@ fn changed(file: &TrustedFile) -> String {
 fn agreed(app: &App) -> Result<bool, CommandError> {
     if !app.terminal.person {
         return Err(
-            CommandError::usage("there is no terminal to ask on").hint("read the list, then add `--yes`")
+            CommandError::usage("no terminal for the question").hint("check the list, then add `--yes`")
         );
     }
     let mut typed = Keyboard::default();
@@ -135,20 +135,20 @@ fn agreed(app: &App) -> Result<bool, CommandError> {
     Ok(matches!(typed.line(|| true), TypedLine::Text(line) if matches!(line.trim(), "y" | "Y" | "yes")))
 }
 
-/// Believes what the data directory `path` says, if the user agrees.
+/// Trusts the data directory `path`, if the user agrees.
 fn trust_data(app: &App, path: &Path, yes: bool) -> Result<(), CommandError> {
     let shown = visible(&path.display().to_string());
     app.terminal
         .print(&format!("{shown}: its runs, answers, recorded outputs and images will be trusted\n"))?;
     if !yes && !agreed(app)? {
-        return Err(CommandError::usage("nothing is allowed"));
+        return Err(CommandError::usage("nothing was allowed"));
     }
     seal::mark(&app.settings, path)?;
-    app.terminal.say(&format!("{shown} is trusted from now on"));
+    app.terminal.say(&format!("{shown} is now trusted"));
     Ok(())
 }
 
-/// The file at `path`, or those of the directory that may ask for something.
+/// The file at `path`, or the files of the directory that may contain requests.
 fn collect(path: &Path, named: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), CommandError> {
     let failed = |e: std::io::Error| CommandError::usage(format!("{}: {e}", path.display()));
     if path.is_dir() {

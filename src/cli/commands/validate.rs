@@ -1,4 +1,4 @@
-//! `atoll validate`: a run of the pipeline of that name, its inputs as options, its outputs as a report.
+//! `atoll validate`: runs the pipeline `validate`, with its inputs as options and its outputs as a report.
 #![expect(clippy::disallowed_methods, reason = "writes reports where the command line says")]
 
 use std::path::PathBuf;
@@ -58,7 +58,7 @@ struct ValidateOptions {
     execution: ExecutionFlags,
 }
 
-/// Where a report goes to.
+/// The destination of a report.
 struct Reports {
     format: ReportFormat,
     files: Vec<(ReportFormat, PathBuf)>,
@@ -66,7 +66,7 @@ struct Reports {
 }
 
 impl Reports {
-    /// The outputs with the evidence that is written of them.
+    /// The outputs, with the paths of the evidence that was written.
     fn attached(&self, app: &App, store: &dyn Store, outputs: Value) -> Result<Value, CommandError> {
         let (outputs, left_out) = attach(outputs, store, self.evidence.as_ref())?;
         if left_out > 0 {
@@ -76,7 +76,7 @@ impl Reports {
     }
 }
 
-/// Validates, or reports on what was validated before.
+/// Validates, or writes the report of an earlier validation.
 pub fn run(app: &App, _args: &Args) -> CommandResult {
     let DynamicArgs { app, pipeline, options, inputs } =
         dynamic_args::of::<ValidateOptions>(app, "validate")?;
@@ -111,7 +111,7 @@ pub fn run(app: &App, _args: &Args) -> CommandResult {
     require_events(exit, flags.execution.events.clone(), broken)
 }
 
-/// Says what is wrong with the inputs, before any run begins.
+/// Reports errors in the inputs before a run starts.
 fn refuse(
     app: &App,
     found: &[Diagnostic],
@@ -122,13 +122,13 @@ fn refuse(
     loading::report_errors(app, found, sources, plain)
 }
 
-/// Writes the report of a run that is on record, and ends as it did.
+/// Writes the report of a recorded run, and exits with its code.
 fn again(app: &App, run: &str, reports: &Reports) -> CommandResult {
     let stored = StoredRun::find(app, run)?;
     let board = stored.board()?;
     if board.pipeline != "validate" {
-        return Err(CommandError::usage(format!("run {} is one of `{}`", stored.run(), board.pipeline))
-            .hint("`--of` takes a run of `validate`; `atoll runs` lists them"));
+        return Err(CommandError::usage(format!("run {} is a run of `{}`", stored.run(), board.pipeline))
+            .hint("`--of` requires a run of `validate`; list them with `atoll runs --pipeline validate`"));
     }
     let outputs = match &board.outputs {
         Some(payload) => stored.value(payload, &Address::root())?,
@@ -143,8 +143,8 @@ fn again(app: &App, run: &str, reports: &Reports) -> CommandResult {
     Ok(exit)
 }
 
-/// Writes the report to standard output (unless events go there) and to files: of a run that pauses, what is decided without what it waits for. One that did not come as far as
-/// that has none but in JSON, which says how it stands.
+/// Writes the report to standard output (unless events are written there) and to files. For a paused run, it
+/// contains the results so far. A run without results has a report only in JSON, with its status.
 fn report(app: &App, reports: &Reports, to_stdout: bool, ending: &RunEnding<'_>) -> Result<(), CommandError> {
     let board = ending.board;
     let waits = match &board.status {
@@ -176,7 +176,7 @@ fn finished(board: &Board) -> bool {
 
 fn read(outputs: &Value) -> Result<Validation, CommandError> {
     Validation::read(outputs).map_err(|error| {
-        CommandError::failed(format!("the outputs of the pipeline `validate` are no report: {error}"))
-            .hint("docs/validate.md says which outputs a report is made of")
+        CommandError::failed(format!("the outputs of the pipeline `validate` are not a report: {error}"))
+            .hint("docs/validate.md lists the outputs that a report needs")
     })
 }

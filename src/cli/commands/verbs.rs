@@ -1,4 +1,4 @@
-//! `atoll verbs`: what a step can do.
+//! `atoll verbs`: lists the verbs.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
     let catalog = wiring::listing(&app.settings)?;
     args.format.print(app.terminal, || json(&catalog), || text(&catalog, app.terminal.out))?;
     if args.format.is_text() {
-        app.terminal.say("`atoll explain verb NAME` says more");
+        app.terminal.say("show one with `atoll explain verb NAME`");
     }
     Ok(ExitStatus::REACHED)
 }

@@ -1,4 +1,4 @@
-//! `atoll which PATH`: which file wins for a name, and which it hides.
+//! `atoll which PATH`: shows which file a name resolves to, and which files it overrides.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub struct Args {
     format: Format,
 }
 
-/// Says which.
+/// Shows the files.
 pub fn run(app: &App, args: &Args) -> CommandResult {
     let texts = TextLayers::new(&app.settings);
     let failed = |e: Unreadable| CommandError::failed(e);
@@ -42,7 +42,7 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
         let line = |found: &Found| format!("{} ({})", found.name, found.layer.word());
         let mut text = line(first) + "\n";
         for found in hidden {
-            text.push_str("  hides ");
+            text.push_str("  overrides ");
             text.push_str(&line(found));
             text.push('\n');
         }
@@ -55,9 +55,8 @@ pub fn run(app: &App, args: &Args) -> CommandResult {
 fn unknown(texts: &TextLayers, path: &str) -> CommandError {
     let known: Vec<String> = DIRS.iter().flat_map(|dir| texts.list(dir)).collect();
     let names = known.iter().filter_map(|path| path.strip_prefix("pipelines/")?.strip_suffix(".toml"));
-    let stop = CommandError::usage(format!(
-        "there is no `{path}` in the project, the user's directory or the binary"
-    ));
+    let stop =
+        CommandError::usage(format!("`{path}` is not in the project, the user's directory or the binary"));
     match nearest(path, known.iter().map(String::as_str).chain(names)) {
         Some(near) => stop.hint(format!("did you mean `{near}`?")),
         None => stop,

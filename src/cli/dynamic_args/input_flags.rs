@@ -11,8 +11,8 @@ use crate::value::Value;
 
 const HEADING: &str = "Inputs";
 
-/// `command` with an option for each input of `plan`. An input whose name is taken by an option of the command can
-/// be given as `--input NAME=VALUE` only.
+/// `command` with an option for each input of `plan`. An input with the name of an option of the command can
+/// only be given as `--input NAME=VALUE`.
 pub fn add(command: clap::Command, plan: &Plan) -> clap::Command {
     let mut taken: HashSet<String> =
         command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
@@ -22,7 +22,7 @@ pub fn add(command: clap::Command, plan: &Plan) -> clap::Command {
     })
 }
 
-/// What the options say, by input; text stays text until the plan checks it.
+/// The values of the options, by input; text stays text until the plan checks it.
 pub fn given(plan: &Plan, matches: &ArgMatches) -> IndexMap<String, Given> {
     let mut given = IndexMap::new();
     for (name, input) in &plan.inputs {
@@ -122,7 +122,7 @@ mod tests {
             kind: kind.clone(),
             required: false,
             default: default.clone(),
-            help: "what it is for".into(),
+            help: "its purpose".into(),
             min: Some(1.0),
             max: None,
             label: None,

@@ -1,5 +1,5 @@
-//! Arguments that depend on the pipeline: after `run PIPELINE`, `plan PIPELINE` and `validate`, the options of the
-//! command and the inputs of the pipeline, which are known once the pipeline is loaded.
+//! Arguments that depend on the pipeline: after `run PIPELINE`, `plan PIPELINE` and `validate`, the options
+//! of the command and the inputs of the pipeline, which are known once the pipeline is loaded.
 
 mod input_flags;
 
@@ -19,33 +19,33 @@ use crate::cli::terminal::Terminal;
 use crate::plan::{self, InputKind};
 use crate::report::units;
 
-/// A pipeline, the options of the command, and what was given as inputs.
+/// A pipeline, the options of the command, and the given inputs.
 pub struct DynamicArgs<O> {
-    /// The app, with what the options behind the name say.
+    /// App, including the options after the name.
     pub app: App,
-    /// The pipeline.
+    /// Pipeline to run.
     pub pipeline: loading::LoadedPipeline,
-    /// The options of the command.
+    /// Options of the command.
     pub options: O,
-    /// Inputs as they were given.
+    /// Inputs as given.
     pub inputs: IndexMap<String, plan::Given>,
 }
 
-/// Reads everything behind `atoll COMMAND`, where `words` begin with the name of the pipeline.
+/// Reads everything after `atoll COMMAND`; `words` start with the name of the pipeline.
 pub fn read<O: clap::Args>(
     app: &App,
     command: &'static str,
     words: &[String],
 ) -> Result<DynamicArgs<O>, CommandError> {
     let name = words.first().filter(|name| !name.starts_with('-')).ok_or_else(|| {
-        CommandError::usage("which pipeline?")
-            .hint(format!("write `atoll {command} PIPELINE …`, its inputs behind its name"))
+        CommandError::usage("the pipeline is missing")
+            .hint(format!("write `atoll {command} PIPELINE …`, with its inputs after its name"))
     })?;
     let named = Arg::new("pipeline").required(true).value_name("PIPELINE").help("The pipeline");
     understand(app, (command, name), Some(named))
 }
 
-/// Reads everything behind `atoll NAME`, a command that runs the pipeline of its own name.
+/// Reads everything after `atoll NAME`, a command that runs the pipeline of the same name.
 pub fn of<O: clap::Args>(app: &App, name: &'static str) -> Result<DynamicArgs<O>, CommandError> {
     understand(app, (name, name), None)
 }
@@ -67,7 +67,7 @@ fn understand<O: clap::Args>(
                 .long("input")
                 .value_name("NAME=VALUE")
                 .action(clap::ArgAction::Append)
-                .help("An input by name, for one whose name is an option as well"),
+                .help("Set an input whose name is also an option"),
         );
     let own = input_flags::add(own, &pipeline.plan);
     let whole = GlobalArgs::augment_args(clap::Command::new("atoll")).subcommand(own).max_term_width(110);
@@ -76,7 +76,7 @@ fn understand<O: clap::Args>(
         .map_err(|error| CommandError::told(command_line::report_usage(&error)))?;
     let usage = |error: clap::Error| CommandError::told(command_line::report_usage(&error));
     let common = GlobalArgs::from_arg_matches(&matches).map_err(usage)?;
-    let (_, inner) = matches.subcommand().ok_or_else(|| CommandError::usage("which command?"))?;
+    let (_, inner) = matches.subcommand().ok_or_else(|| CommandError::usage("the command is missing"))?;
     let options = O::from_arg_matches(inner).map_err(usage)?;
     let app = App {
         settings: Settings::find(common.data_dir.as_deref())?,
@@ -110,7 +110,7 @@ fn by_name(matches: &ArgMatches) -> Result<Vec<(String, plan::Given)>, CommandEr
         .collect()
 }
 
-/// The values of `--set`, wherever they stand: they must be known before the pipeline is.
+/// The values of `--set` at any position: they must be known before the pipeline is loaded.
 fn sets(arguments: &[OsString]) -> Vec<String> {
     values(arguments, "--set").collect()
 }

@@ -1,4 +1,4 @@
-//! Where the events of a run are written.
+//! The destination of the events of a run.
 #![expect(clippy::disallowed_methods, reason = "the door to the file that events are written to")]
 
 use std::fs::{File, OpenOptions};
@@ -13,17 +13,17 @@ use super::flags::RunFlags;
 use super::progress_thread::EventOutput;
 use crate::cli::error::CommandError;
 
-/// How often the reader of a pipe is looked for.
+/// The interval of checks for a reader of a pipe.
 const READER: u32 = 100;
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Where events go.
+/// Opens the destination.
 pub fn stream(flags: &RunFlags) -> Result<EventOutput, CommandError> {
     match &flags.execution.events {
         None => Ok(EventOutput::Nowhere),
         Some(path) if path.as_os_str() == "-" && flags.format.is_text() => Ok(EventOutput::Out),
         Some(path) if path.as_os_str() == "-" => {
-            Err(CommandError::usage("`--events -` and the result both want standard output")
+            Err(CommandError::usage("`--events -` and the result cannot both be written to standard output")
                 .hint("write the events to a file: `--events FILE`"))
         }
         Some(path) => open(path)
@@ -37,7 +37,7 @@ fn open(path: &Path) -> Result<File, String> {
     if !is_pipe {
         return File::create(path).map_err(|e| e.to_string());
     }
-    // Opening a pipe would wait for its reader without end.
+    // Opening a pipe would block until there is a reader.
     for _ in 0..READER {
         let mut options = OpenOptions::new();
         match options.write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {

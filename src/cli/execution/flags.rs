@@ -86,7 +86,7 @@ impl AccessFlags {
     }
 }
 
-/// What a recorded fact survives.
+/// The durability of recorded facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DurabilityFlag {
     /// Survives a power cut.
@@ -115,13 +115,13 @@ impl ExecutionFlags {
 
 /// A limit of a unit: `usd=10`.
 pub fn limit(text: &str) -> Result<(Unit, f64), String> {
-    let wrong = || "a limit is UNIT=N, e.g. usd=10, tokens=200000, calls=50 or wall=2h".to_owned();
+    let wrong = || "write a limit as UNIT=N, e.g. usd=10, tokens=200000, calls=50 or wall=2h".to_owned();
     let (unit, n) = text.split_once('=').ok_or_else(wrong)?;
     let Some(known) = Unit::parse(unit).filter(|unit| Limit::UNITS.contains(unit)) else {
         let near = nearest(unit, Limit::unit_names()).map(|near| format!(": did you mean `{near}`?"));
         return Err(format!(
-            "nothing is counted in `{unit}`{}",
-            near.unwrap_or_else(|| format!(", units are {}", Limit::unit_names().join(", ")))
+            "unknown unit `{unit}`{}",
+            near.unwrap_or_else(|| format!(", units: {}", Limit::unit_names().join(", ")))
         ));
     };
     let span = || duration::parse(n).ok().filter(|_| known == Unit::Wall).map(|span| span.as_secs_f64());
@@ -135,5 +135,5 @@ fn span(text: &str) -> Result<Duration, String> {
 
 fn lane(text: &str) -> Result<(String, usize), String> {
     let limit = text.split_once('=').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
-    limit.filter(|(_, n)| *n > 0).ok_or_else(|| "a lane is NAME=N, with N from 1 on".to_owned())
+    limit.filter(|(_, n)| *n > 0).ok_or_else(|| "write a lane as NAME=N, with N of at least 1".to_owned())
 }

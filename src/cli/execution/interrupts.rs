@@ -1,4 +1,4 @@
-//! Signals become commands: the first asks, the second kills.
+//! Turns signals into commands: the first one pauses, the second one kills.
 #![expect(clippy::disallowed_methods, reason = "a door: asks the system which signals are ignored")]
 
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::clock::millis;
 use crate::driver::Command;
 use crate::report::units::span;
 
-/// Listens for Ctrl-C, termination and the end of the terminal for as long as the returned task lives; `told` hears what to tell people.
+/// Handles Ctrl-C, SIGTERM and SIGHUP as long as the returned task is not dropped; `told` prints messages.
 /// Needs a runtime.
 pub fn listen(
     commands: mpsc::Sender<Command>,
     grace: Duration,
     told: impl Fn(&str) + Send + 'static,
 ) -> Result<tokio::task::JoinHandle<()>, CommandError> {
-    let failed = |e: std::io::Error| CommandError::failed(format!("signals cannot be listened for: {e}"));
+    let failed = |e: std::io::Error| CommandError::failed(format!("signals cannot be handled: {e}"));
     let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-    // Whoever starts a program with `nohup` wants it to outlive the terminal.
+    // A program that is started with `nohup` continues after the terminal is closed.
     let mut hangups = if is_ignored(SignalKind::hangup()) {
         None
     } else {
@@ -37,11 +37,11 @@ pub fn listen(
                 else => return,
             }
             let command = if asked {
-                told("stopping at once");
+                told("stopping now");
                 Command::Kill
             } else {
                 let grace = span(millis(grace));
-                told(&format!("stopping: what is under way has {grace} to finish; once more stops at once"));
+                told(&format!("finishing running steps for up to {grace}; press Ctrl-C again to stop now"));
                 Command::Cancel
             };
             asked = true;

@@ -45,19 +45,19 @@ pub fn new_job(
     Ok(Job { run, plan: pipeline.plan.clone(), begin: Begin::Fresh { inputs, seed: random_u64() } })
 }
 
-/// Stores what the plan was made from, under the digest that the summary of the run names.
+/// Stores the bundle of the plan, under the digest that the head of the run contains.
 pub fn store_bundle(runtime: &House, bundle: &Bundle) -> Result<(), CommandError> {
     let value = serde_json::to_value(bundle).map_err(CommandError::failed)?;
     runtime.store.put(canonical(&value).as_bytes())?;
     Ok(())
 }
 
-/// An unpredictable number.
+/// A random number.
 pub fn random_u64() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// How a run is executed and shown.
+/// The settings for executing and displaying a run.
 pub struct Presentation<'a> {
     /// Options of the command line.
     pub flags: &'a RunFlags,
@@ -85,7 +85,7 @@ pub fn require_events(exit: ExitStatus, events: Option<PathBuf>, broken: Option<
     match (events, broken) {
         (Some(path), Some(why)) if exit == ExitStatus::REACHED => {
             Err(CommandError::failed(format!("not all events could be written to {}: {why}", path.display()))
-                .hint("the run itself is recorded: `atoll log last --format json` prints its events"))
+                .hint("the run itself is recorded: print its events with `atoll log last --format json`"))
         }
         _ => Ok(exit),
     }
@@ -121,7 +121,7 @@ fn block_on(
     follower: &ProgressThread,
 ) -> Result<Outcome, CommandError> {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let threads = threads.map_err(|e| CommandError::failed(format!("no threads to run on: {e}")))?;
+    let threads = threads.map_err(|e| CommandError::failed(format!("no threads for the run: {e}")))?;
     let (line, told) = (follower.line(), follower.line());
     let runtime = runtime.clone();
     let driving = async move {
@@ -133,14 +133,14 @@ fn block_on(
         listening.abort();
         Ok(outcome?)
     };
-    // On the threads of those it works with: on this one it would have to be woken for each of their reports.
+    // On a runtime thread: on this thread it would have to be woken for each report.
     let outcome = threads.block_on(async { tokio::spawn(driving).await });
     threads.shutdown_background();
     match outcome {
         Ok(outcome) => outcome,
         Err(broken) => match broken.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(broken) => Err(CommandError::failed(format!("the run was broken off: {broken}"))),
+            Err(broken) => Err(CommandError::failed(format!("the run ended unexpectedly: {broken}"))),
         },
     }
 }
@@ -155,7 +155,7 @@ fn show(
     let exit = ExitStatus::of_standing(&outcome.standing);
     let outputs = Some(&*outcome.outputs);
     let ending = RunEnding { board, code: exit.code(), outputs, now: runtime.clock.now() };
-    // Outputs so far are part of the last lines; standard output has those of a finished run.
+    // Outputs so far are part of the last lines; standard output has the outputs of a finished run.
     let last = outputs.filter(|_| matches!(outcome.standing, Standing::Finished { .. }));
     let text = last.filter(|_| !to_stdout).map(|outputs| outputs_text(outputs, app.terminal.out));
     format.print(app.terminal, || ending.json(), || text.unwrap_or_default())?;
@@ -163,7 +163,7 @@ fn show(
     Ok(exit)
 }
 
-/// Prints the last lines on standard error: what failed if the goal was not reached, and how the run ended.
+/// Prints the last lines on standard error: failures if the goal was not reached, and how the run ended.
 pub fn print_ending(app: &App, ending: &RunEnding<'_>) {
     if ending.code != ExitStatus::REACHED.code() && matches!(ending.board.status, Status::Finished { .. }) {
         let failures = ending.failures(app.terminal.err);

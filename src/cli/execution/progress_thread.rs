@@ -1,4 +1,5 @@
-//! A thread that keeps the picture of a run and shows it, so that a slow screen or disk is not waited for by the run.
+//! A thread that keeps the board of a run and displays it, so that a slow screen or disk does not block the
+//! run.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -22,9 +23,9 @@ use crate::visible;
 const QUEUE: usize = 1_024;
 const TICK: Duration = Duration::from_millis(100);
 
-/// Where the event stream goes.
+/// The destination of the event stream.
 pub enum EventOutput {
-    /// Nowhere.
+    /// No destination.
     Nowhere,
     /// To standard output.
     Out,
@@ -39,22 +40,22 @@ enum ProgressMessage {
     End,
 }
 
-/// What follows a run. Ask it for its [`Board`] at the end.
+/// The handle of the thread. It returns its [`Board`] at the end.
 pub struct ProgressThread {
     line: ProgressHandle,
     thread: JoinHandle<(Board, Option<String>)>,
 }
 
-/// A way to reach a [`ProgressThread`] from elsewhere.
+/// A cloneable connection to a [`ProgressThread`].
 #[derive(Clone)]
 pub struct ProgressHandle {
     queue: SyncSender<ProgressMessage>,
-    /// Where nothing is shown or streamed nobody is woken: the last lines need no more than what is kept here.
+    /// If nothing is displayed or streamed, the thread is not woken: this is enough for the last lines.
     unseen: Option<Arc<Mutex<Board>>>,
 }
 
 impl ProgressThread {
-    /// Begins to follow.
+    /// Starts the thread.
     pub fn start(face: Terminal, clock: Arc<dyn Clock>, stream: EventOutput) -> Result<Self, CommandError> {
         let (queue, messages) = sync_channel(QUEUE);
         let unseen = face.quiet && matches!(stream, EventOutput::Nowhere);
@@ -74,20 +75,21 @@ impl ProgressThread {
         Ok(Self { line: ProgressHandle { queue, unseen: unseen.then(Arc::default) }, thread })
     }
 
-    /// A way to reach it.
+    /// A connection to it.
     pub fn line(&self) -> ProgressHandle {
         self.line.clone()
     }
 
-    /// Whether its board will say nothing about steps, because nobody looks on.
+    /// Whether its board has no steps, because they are not displayed.
     pub fn is_unseen(&self) -> bool {
         self.line.unseen.is_some()
     }
 
-    /// Takes in what is still queued, and ends: the picture of the run, and why the event stream is not whole, if so.
+    /// Processes the queued events and ends. Returns the board of the run, and why the event stream is
+    /// incomplete, if so.
     pub fn end(self) -> Result<(Board, Option<String>), CommandError> {
         let unseen = self.line.unseen.clone();
-        // A thread that is gone is reported by `join`.
+        // If the thread is gone, `join` reports it.
         let _ = self.line.queue.send(ProgressMessage::End);
         drop(self.line);
         let (board, broken) = self
@@ -100,12 +102,12 @@ impl ProgressThread {
 }
 
 impl ProgressHandle {
-    /// Whether notes are shown or streamed.
+    /// Whether progress messages of steps are displayed or streamed.
     pub fn hears_notes(&self) -> bool {
         self.unseen.is_none()
     }
 
-    /// Passes on events: facts wait for room in the queue, notes are lost where there is none.
+    /// Passes on events: facts wait for space in the queue, progress messages are dropped if it is full.
     pub fn events(&self, events: Vec<Event>) {
         if let Some(board) = &self.unseen {
             let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,12 +117,12 @@ impl ProgressHandle {
                 Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
             }
         } else {
-            // A thread that is gone is reported at the end.
+            // If the thread is gone, that is reported at the end.
             let _ = self.queue.send(ProgressMessage::Events(events));
         }
     }
 
-    /// Says something among the progress.
+    /// Prints a text between the progress lines.
     pub fn say(&self, text: &str) {
         let _ = self.queue.send(ProgressMessage::Say(text.to_owned()));
     }
@@ -130,11 +132,12 @@ impl ProgressHandle {
         let _ = self.queue.send(ProgressMessage::Hush(false, oneshot::channel().0));
     }
 
-    /// Stops drawing while somebody is asked, or goes on. What was said before is on the screen when this is done.
+    /// Stops drawing while a person is asked, or continues. Earlier messages are on the screen when this
+    /// returns.
     pub async fn hush(&self, hushed: bool) {
         let (done, heard) = oneshot::channel();
         let _ = self.queue.send(ProgressMessage::Hush(hushed, done));
-        // A follower that is gone draws nothing any more.
+        // If the thread is gone, nothing is drawn.
         let _ = heard.await;
     }
 }
@@ -216,7 +219,7 @@ impl ProgressState {
         self.give_up(flushed);
     }
 
-    /// A stream that cannot be written ends; the run goes on.
+    /// A stream that cannot be written ends; the run continues.
     fn give_up(&mut self, result: io::Result<()>) {
         let Err(error) = result else { return };
         self.stream = EventOutput::Nowhere;
@@ -227,7 +230,7 @@ impl ProgressState {
     }
 }
 
-/// Shows nothing but what is said; whether standard error has colours.
+/// Displays only messages; the field is whether standard error has colours.
 struct Silence(bool);
 
 impl ProgressDisplay for Silence {

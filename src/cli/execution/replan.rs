@@ -1,4 +1,5 @@
-//! `atoll resume RUN --replan`: a new run of a changed pipeline, which takes over what the old one has on record.
+//! `atoll resume RUN --replan`: a new run of a changed pipeline that reuses the recorded results of the old
+//! one.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +17,7 @@ use crate::id::{Address, RunId};
 use crate::plan::{Given, check_inputs};
 use crate::value::{Digest, Value};
 
-/// Begins a run of `pipeline` with the inputs of `stored`, read anew, and its outcomes.
+/// Starts a run of `pipeline` with the inputs of `stored`, read again, and its results.
 pub fn over(
     app: &App,
     runtime: &House,
@@ -36,12 +37,12 @@ pub fn over(
     let outputs: usize = taken.outputs.values().map(std::collections::VecDeque::len).sum();
     let known = outputs + taken.answers.len();
     app.terminal
-        .say(&format!("run {run} takes over what it can use of {known} outcomes of run {}", stored.run()));
+        .say(&format!("run {run} reuses recorded results of run {} ({known} available)", stored.run()));
     let job = Job { run, plan: pipeline.plan, begin: Begin::Over { inputs, seed: random_u64(), taken } };
     execute_and_show(app, runtime, job, presentation)
 }
 
-/// The recorded inputs as they would be given again: files and directories by their path.
+/// The recorded inputs as options would give them: files and directories by their path.
 fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> IndexMap<String, Given> {
     let recorded = recorded.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
     let known = recorded.filter_map(|(name, value)| declared.get(name).map(|input| (name, value, input)));
@@ -54,7 +55,8 @@ fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> I
         .collect()
 }
 
-/// Outputs of leaf steps by content key, in the order of the journal, and answers of people by their question.
+/// Outputs of leaf steps by content key, in the order of the journal, and answers of people by their
+/// question.
 fn outcomes(stored: &StoredRun) -> Result<Taken, crate::cli::error::CommandError> {
     let mut keys: HashMap<(Address, u32), Digest> = HashMap::new();
     let mut taken = Taken::default();
@@ -76,7 +78,8 @@ fn outcomes(stored: &StoredRun) -> Result<Taken, crate::cli::error::CommandError
                 asked.entry(step).or_default().push((anywhere, put));
             }
         }
-        // The question covers all that a person saw, its step included. A default is taken anew.
+        // The question includes everything that the person saw, its step included. A default is applied
+        // again.
         Fact::Answered { answer, by, question: Some(question), note }
             if by != "default" && by != "deadline" =>
         {
@@ -87,7 +90,7 @@ fn outcomes(stored: &StoredRun) -> Result<Taken, crate::cli::error::CommandError
     })?;
     for questions in asked.into_values() {
         let different: HashSet<&Digest> = questions.iter().map(|(anywhere, _)| anywhere).collect();
-        // Where several items were asked and each differently, the question says which item it is about.
+        // If several items asked different questions, the question includes the item number.
         let put: HashSet<&Digest> = questions.iter().map(|(_, put)| put).collect();
         if put.len() > 1 && different.len() == put.len() {
             taken.moved.extend(questions);

@@ -21,7 +21,7 @@ use crate::plan::{self, Given, Input, Plan, check_inputs};
 use crate::store::{Settled, Signal};
 use crate::value::Value;
 
-/// Continues the run whose id begins with `name`, with an answer where one is given.
+/// Continues the run whose id starts with `name`, with an answer if one is given.
 pub fn resume(
     app: &App,
     name: &str,
@@ -53,7 +53,7 @@ pub fn resume(
     if loaded.plan.is_none() {
         app.terminal
             .say("the language has changed since this run was started, and its pipeline cannot be read");
-        app.terminal.say("`atoll resume RUN --replan` starts a new run with the files of today");
+        app.terminal.say("start a new run with the current files: `atoll resume RUN --replan`");
     }
     let pipeline = loading::require_plan(app, loaded, flags.format)?;
     run_grants::print_changes(app, &pipeline)?;
@@ -70,7 +70,7 @@ pub fn resume(
     let id = runtime.store.signal(&answer)?;
     let resumed = execute_rest(app, &runtime, &stored, pipeline.plan, Presentation { flags, stream });
     match resumed {
-        // Another process has taken the run meanwhile, and takes the answer as well.
+        // Another process has claimed the run meanwhile, and receives the answer as well.
         Err(stop) if stop.exit == ExitStatus::HELD => {
             send_signal::wait(app, runtime.store.as_ref(), stored.run(), id, "answered")
         }
@@ -95,9 +95,9 @@ fn execute_rest(
 
 fn refusal(stored: &StoredRun, drift: &[String]) -> CommandError {
     let message =
-        format!("what run {} was begun with has changed since:\n{}", stored.run(), drift.join("\n"));
+        format!("files of run {} have changed since it was started:\n{}", stored.run(), drift.join("\n"));
     CommandError::wrong(message).hint(
-        "undo the changes, or use `--replan`: a new run of the changed pipeline that takes over every outcome whose verb, input and schema are the same",
+        "undo the changes, or use `--replan`: a new run of the changed pipeline that reuses every result whose verb, input and schema are the same",
     )
 }
 
@@ -110,14 +110,14 @@ fn shown(changed: &plan::Changed) -> String {
     text
 }
 
-/// Files and directories among the inputs whose content is not what it was, each as a line.
+/// Files and directories among the inputs whose content has changed, one line each.
 fn inputs_that_changed(app: &App, plan: &Plan, recorded: &Value) -> Vec<String> {
     let files = InputFiles::alone(&app.settings);
     let is_file = |input: &Input| input.kind.is_read();
     let mut lines = Vec::new();
     for (name, _) in plan.inputs.iter().filter(|(_, input)| is_file(input)) {
         let Some(path) = recorded[name]["path"].as_str() else { continue };
-        // Only this input is looked at; what others lack is no news.
+        // Only this input is checked; missing other inputs are ignored.
         let given: IndexMap<String, Given> = recorded
             .as_object()
             .into_iter()

@@ -1,4 +1,5 @@
-//! Signals to a run that another process may be executing: what `atoll pause`, `kill`, `limit` and `answer` share.
+//! Signals to a run that another process may be executing: shared by `atoll pause`, `kill`, `limit` and
+//! `answer`.
 
 use std::time::Duration;
 
@@ -13,17 +14,18 @@ use crate::id::{Address, RunId};
 use crate::store::{Durability, Settled, Signal, Store};
 use crate::value::{Digest, Value};
 
-/// How long a command waits for the process that carries the run out.
+/// The time that a command waits for the process that executes the run.
 const PATIENCE: Millis = 5_000;
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Tells the process that executes the run `name` to stop: `command` is `pause` or `kill`, `what` is what it then does.
+/// Sends `command` (`pause` or `kill`) to the process that executes the run `name`; `what` describes its
+/// effect.
 pub fn stop(app: &App, name: &str, command: &str, what: &str) -> CommandResult {
     let stored = StoredRun::find(app, name)?;
     if stored.owner()?.is_none() {
         let status = stored.status();
         return Err(CommandError::usage(format!(
-            "no process carries out run {}: it is {status}",
+            "no process is executing run {}: it is {status}",
             stored.run()
         )));
     }
@@ -51,18 +53,18 @@ pub fn signal(
     }
 }
 
-/// Leaves a signal in the store, and waits a moment for what it comes to if a process carries the run out.
+/// Stores a signal, and waits a moment for its result if a process is executing the run.
 pub fn send(app: &App, carried_out: bool, signal: &Signal, done: &str) -> CommandResult {
     let store = wiring::open(&app.settings, Durability::Full)?;
     let id = store.signal(signal)?;
     if carried_out {
         return wait(app, store.as_ref(), &signal.run, id, done);
     }
-    app.terminal.say(&format!("queued: it is taken when run {} is resumed", signal.run));
+    app.terminal.say(&format!("queued until run {} is resumed", signal.run));
     Ok(ExitStatus::REACHED)
 }
 
-/// The process that carried the run out has ended: what signal number `id` came to before that, if anything.
+/// The process that executed the run has ended: the result of signal number `id`, if any.
 fn ended(app: &App, store: &dyn Store, run: &RunId, id: u64, done: &str) -> CommandResult {
     match store.settlement(id)? {
         Some(Settled::Taken(_)) => app.terminal.say(done),
@@ -70,12 +72,12 @@ fn ended(app: &App, store: &dyn Store, run: &RunId, id: u64, done: &str) -> Comm
         None if store.head(run)?.is_some_and(|head| head.finished_at.is_some()) => {
             return Err(CommandError::usage(format!("run {run} has ended")));
         }
-        None => app.terminal.say(&format!("queued: it is taken when run {run} is resumed")),
+        None => app.terminal.say(&format!("queued until run {run} is resumed")),
     }
     Ok(ExitStatus::REACHED)
 }
 
-/// Waits a moment for what signal number `id` comes to.
+/// Waits a moment for the result of signal number `id`.
 pub fn wait(app: &App, store: &dyn Store, run: &RunId, id: u64, done: &str) -> CommandResult {
     let clock = wiring::clock();
     let until = clock.now() + PATIENCE;
@@ -90,7 +92,7 @@ pub fn wait(app: &App, store: &dyn Store, run: &RunId, id: u64, done: &str) -> C
             None if clock.now() < until => std::thread::sleep(LOOK),
             None => {
                 app.terminal
-                    .say(&format!("queued: the process that carries out run {run} has not taken it yet"));
+                    .say(&format!("queued: the process that executes run {run} has not received it yet"));
                 return Ok(ExitStatus::REACHED);
             }
         }

@@ -1,4 +1,4 @@
-//! What the user allows the files of a project: their requests, the options that grant them, and the user's `trust.toml`.
+//! Permissions of project files: their requests, the options that grant them, and the user's `trust.toml`.
 
 pub mod requests;
 pub mod run_grants;
@@ -10,7 +10,7 @@ use crate::verb::Grants;
 
 use trust_file::TrustFile;
 
-/// Options that allow something.
+/// Options that grant permissions.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PermissionFlags {
     /// Let the run use this secret: an environment variable, or a key that `atoll configure` has stored
@@ -24,7 +24,7 @@ pub struct PermissionFlags {
     pub files: Vec<String>,
 }
 
-/// What `settings`, the user's `trust.toml` and the options `allow` permit together.
+/// The permissions from `settings`, the user's `trust.toml` and the options `allow`.
 pub fn grants(settings: &Settings, allow: &PermissionFlags) -> Result<Grants, CommandError> {
     TrustFile::load(settings.user.as_deref())?.grants(allow)
 }

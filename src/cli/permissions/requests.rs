@@ -1,4 +1,4 @@
-//! What files ask for, as a person reads it before they allow it: what would be given to whom, and where that is.
+//! The requests of files in readable form: what is given to which receiver, and where that is written.
 
 use std::path::{Path, PathBuf};
 
@@ -16,35 +16,36 @@ use crate::tree::visible;
 use crate::value::{Digest, Value};
 use crate::verb::{Ask, Asked, EVERY_HOST};
 
-/// A file with what it asks for.
+/// A file with its requests.
 pub struct FileRequests {
-    /// The file, and what decides with it where that goes.
+    /// The file, and the files that decide with it where secrets go.
     pub file: TrustedFile,
-    /// What it asks for, a line each.
+    /// Requests, one line each.
     pub lines: Vec<String>,
 }
 
 /// A text of a bundle that is neither built in nor the user's own.
 pub struct ProjectText {
-    /// Its path in the bundle.
+    /// Path in the bundle.
     pub name: String,
-    /// The file.
+    /// Path of the file.
     pub part: FileDigest,
 }
 
 impl ProjectText {
-    /// Whether it is a pipeline: only these decide what becomes of a secret that another file asks for.
+    /// Whether it is a pipeline: only pipelines decide how a secret that another file requests is used.
     pub fn is_pipeline(&self) -> bool {
         Path::new(&self.name).extension().is_some_and(|extension| extension == "toml")
     }
 }
 
-/// The text of the regular file at `path`; pipes and devices are not waited for.
+/// The text of the regular file at `path`; pipes and devices are refused without waiting.
 pub fn read(path: &Path) -> Option<String> {
     String::from_utf8(regular(path).ok()?).ok()
 }
 
-/// What the file at the canonical `path`, which has `text`, asks for. Errors: it is a pipeline that cannot be loaded.
+/// The requests of the file at the canonical `path` with the content `text`. Errors if it is a pipeline that
+/// cannot be loaded.
 pub fn of_file(settings: &Settings, path: PathBuf, text: &str) -> Result<FileRequests, CommandError> {
     let digest = Digest::of(text);
     if is_pipeline(&path, text) {
@@ -59,7 +60,7 @@ pub fn of_file(settings: &Settings, path: PathBuf, text: &str) -> Result<FileReq
     Ok(FileRequests { file: TrustedFile { path, digest, with: Vec::new() }, lines })
 }
 
-/// Whether the file at `path` is a pipeline and not a description of what runs beside a program.
+/// Whether the file at `path` is a pipeline, not an environment.
 pub fn is_pipeline(path: &Path, text: &str) -> bool {
     if path.file_name().is_some_and(|name| name == settings::FILE) {
         return false;
@@ -75,8 +76,8 @@ fn of_pipeline(settings: &Settings, path: PathBuf, digest: Digest) -> Result<Fil
     let name = below.unwrap_or(&path).display().to_string();
     let loaded = plan::merged(&name, &texts, &wiring::listing(settings)?);
     let (merged, bundle) = loaded.map_err(|_| {
-        CommandError::wrong(format!("{} is a pipeline with mistakes", visible(&path.display().to_string())))
-            .hint(format!("`atoll check {name}` shows them"))
+        CommandError::wrong(format!("the pipeline {} has errors", visible(&path.display().to_string())))
+            .hint(format!("show them with `atoll check {name}`"))
     })?;
     let mut asked = Vec::new();
     for (index, pipeline) in merged.iter().enumerate() {
@@ -107,7 +108,7 @@ pub fn foreign(settings: &Settings, texts: &TextLayers, bundle: &Bundle) -> Vec<
         .collect()
 }
 
-/// Whose text it is: as strong as the strongest layer that has the same.
+/// The layer of a text: the strongest one that contains the same text.
 pub fn origin(texts: &TextLayers, path: &str, text: &str) -> Layer {
     let all = texts.all(path).unwrap_or_default();
     let same = all.iter().filter(|found| *found.text == *text).map(|found| found.layer);
@@ -119,7 +120,7 @@ fn on_disk(settings: &Settings, path: &str) -> PathBuf {
     if library.is_file() { library } else { settings.here.join(path) }
 }
 
-/// What `tree` asks for; `of` names it.
+/// The requests in `tree`; `of` names it.
 fn lines(tree: &Value, of: &str) -> Vec<String> {
     let mut lines: Vec<String> = Ask::all_of(tree).iter().map(|asked| line(tree, asked, of)).collect();
     for (pointer, template) in Ask::decided_later(tree) {
@@ -128,7 +129,7 @@ fn lines(tree: &Value, of: &str) -> Vec<String> {
         lines.push(match input(&template) {
             Some(name) => format!("the secret that the input `{name}` names, for `{at}`{of}{to}"),
             None => format!(
-                "what `{template}` comes to in the run, for `{at}`{of}{to}: a secret or a host that only this names \
+                "the value of `{template}` in the run, for `{at}`{of}{to}: a secret or a host that only this names \
                  stays forbidden until you allow it by name"
             ),
         });
@@ -137,10 +138,11 @@ fn lines(tree: &Value, of: &str) -> Vec<String> {
     lines
 }
 
-/// The line of a pipeline that reads what runs beside a program: what that file asks for goes where the pipeline says.
+/// The line for a step that loads an environment: the pipeline decides where secrets of that file go.
 fn environment(tree: &Value, of: &str) -> Option<String> {
-    loads_environment(tree)
-        .then(|| format!("what the `environment.toml` that it loads asks for, if you trust that as well{of}"))
+    loads_environment(tree).then(|| {
+        format!("the requests of the `environment.toml` that it loads, if you trust that as well{of}")
+    })
 }
 
 fn loads_environment(tree: &Value) -> bool {
@@ -162,7 +164,7 @@ fn line(tree: &Value, asked: &Asked, of: &str) -> String {
     }
 }
 
-/// The input whose value the template is, and nothing else.
+/// The input that the template consists of.
 fn input(template: &str) -> Option<&str> {
     let name = template.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("inputs.")?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -174,7 +176,7 @@ fn place(pointer: &str) -> String {
     visible(&pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~"))
 }
 
-/// Keys that say who gets what stands in the same table, or below it.
+/// The keys that name the receiver of values in the same table, or below it.
 const RECEIVERS: [(&str, &str); 6] = [
     ("url", "sent to"),
     ("target", "sent to"),
@@ -184,7 +186,7 @@ const RECEIVERS: [(&str, &str); 6] = [
     ("program", "given to the program"),
 ];
 
-/// Where what is asked for at `pointer` goes, as words behind it: the nearest table around it says that.
+/// The receiver of the request at `pointer`, as text: from the nearest table around it that names one.
 fn receiver(tree: &Value, pointer: &str) -> String {
     let mut at = pointer;
     while let Some((above, _)) = at.rsplit_once('/') {
@@ -192,7 +194,7 @@ fn receiver(tree: &Value, pointer: &str) -> String {
         let table = tree.pointer(at);
         let found = RECEIVERS.iter().find_map(|(key, verb)| Some((verb, words(table?.get(key)?)?)));
         if let Some((verb, whom)) = found {
-            let later = if is_template(&whom) { ", which is decided in the run" } else { "" };
+            let later = if is_template(&whom) { ", which is known only in the run" } else { "" };
             return format!(", {verb} {}{later}", visible(&origin_of(&whom)));
         }
     }
@@ -214,7 +216,7 @@ fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// An address by what decides who answers: host and port, as they are really looked up. Other texts stay as they are.
+/// A URL reduced to its real host and port. Other texts are unchanged.
 fn origin_of(text: &str) -> String {
     match reqwest::Url::parse(text) {
         Ok(url) if !is_template(text) && url.has_host() => url.origin().ascii_serialization(),
@@ -251,14 +253,14 @@ mod tests {
                 "the secret that the input `token` names, for `steps.a.http.headers.B`, sent to https://evil.example:8443"
                     .to_owned(),
                 format!(
-                    "what `{{{{ steps.x.output }}}}` comes to in the run, for `steps.a.http.headers.C`, sent to \
+                    "the value of `{{{{ steps.x.output }}}}` in the run, for `steps.a.http.headers.C`, sent to \
                      https://evil.example:8443: a secret or a host that only this names {later}"
                 ),
                 format!(
-                    "what `{{{{ steps.y.output }}}}` comes to in the run, for `steps.c.http.headers`, sent to \
-                     {{{{ steps.x.output }}}}, which is decided in the run: a secret or a host that only this names {later}"
+                    "the value of `{{{{ steps.y.output }}}}` in the run, for `steps.c.http.headers`, sent to \
+                     {{{{ steps.x.output }}}}, which is known only in the run: a secret or a host that only this names {later}"
                 ),
-                "what the `environment.toml` that it loads asks for, if you trust that as well".to_owned(),
+                "the requests of the `environment.toml` that it loads, if you trust that as well".to_owned(),
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! What a run is allowed, from its pipeline and its inputs, and what a person is told of that before it begins.
+//! The permissions of a run, from its pipeline and its inputs, and the notes about them before it starts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::value::{Digest, Value};
 use crate::verb::{Ask, Grants, is_secret_name};
 use crate::verbs::environment_load::USUAL;
 
-/// Says on the first line what the project changes of what is built in, and behind it the warnings of the pipeline.
+/// Prints which built-in files the project replaces, and then the warnings of the pipeline.
 pub fn print_changes(app: &App, pipeline: &LoadedPipeline) -> Result<(), CommandError> {
     let texts = TextLayers::new(&app.settings);
     let mut own = Vec::new();
@@ -36,8 +36,8 @@ pub fn print_changes(app: &App, pipeline: &LoadedPipeline) -> Result<(), Command
     Ok(())
 }
 
-/// Lets `runtime` do what the user allows a run of `plan`, made from `bundle`, with `inputs`. Errors: an input holds the value
-/// of a secret.
+/// Gives `runtime` the permissions for a run of `plan`, made from `bundle`, with `inputs`. Errors if an input
+/// contains the value of a secret.
 pub fn grant(
     app: &App,
     runtime: &mut House,
@@ -53,7 +53,7 @@ pub fn grant(
     for (name, input) in &plan.inputs {
         let value = &inputs[name];
         match input.kind {
-            // Whoever runs the pipeline has named it: it is not the author's choice.
+            // The input was given by the person who runs the pipeline, not by its author.
             InputKind::Secret if *value != input.default => {
                 grants.allow_pipeline(Ask::Secret(value.as_str().unwrap_or_default().to_owned()));
             }
@@ -63,7 +63,7 @@ pub fn grant(
             _ => {}
         }
     }
-    // Their values are then known, and redacted from the first line on.
+    // Their values are then known, and masked from the first line.
     for name in grants.secrets().filter(|name| is_secret_name(name)) {
         let _ = runtime.secrets.get(name);
     }
@@ -71,7 +71,8 @@ pub fn grant(
     without_values(runtime, plan, inputs)
 }
 
-/// Whether all texts that decide what becomes of a secret are built in, the user's own, or trusted as they are together.
+/// Whether all texts that decide how a secret is used are built in, the user's own, or trusted in this
+/// combination.
 fn is_trusted(settings: &Settings, bundle: &Bundle) -> Result<bool, CommandError> {
     let texts = TextLayers::new(settings);
     let foreign = requests::foreign(settings, &texts, bundle);
@@ -83,12 +84,12 @@ fn is_trusted(settings: &Settings, bundle: &Bundle) -> Result<bool, CommandError
         return Ok(knows(&own.part).is_some_and(|file| foreign.iter().all(|text| covers(file, &text.part))));
     }
     let main = bundle.files.get(&main).map(|text| requests::origin(&texts, &main, text));
-    // Prompts and schemas of the project do not decide what the pipelines that are built in do with a secret.
+    // Prompts and schemas of the project do not decide how built-in pipelines use a secret.
     let spared = |text: &ProjectText| main == Some(Layer::Embedded) && !text.is_pipeline();
     Ok(foreign.iter().all(|text| spared(text) || knows(&text.part).is_some()))
 }
 
-/// Adds what the pipelines of `bundle` ask for, as they are once they are laid over what they extend.
+/// Adds the requests of the pipelines of `bundle`, after they are merged with what they extend.
 fn of_pipelines(grants: &mut Grants, runtime: &House, bundle: &Bundle) {
     let door = MemorySources::new(bundle.files.iter().map(|(path, text)| (path.clone(), text.as_str())));
     let Ok((merged, _)) = plan::merged(&bundle.main, &door, &runtime.catalog) else { return };
@@ -97,7 +98,7 @@ fn of_pipelines(grants: &mut Grants, runtime: &House, bundle: &Bundle) {
     }
 }
 
-/// Adds what trusted descriptions of what runs beside a program ask for, anywhere in the project.
+/// Adds the requests of trusted environment files, anywhere in the project.
 fn beside_project(grants: &mut Grants, settings: &Settings) -> Result<(), CommandError> {
     let Ok(dir) = settings.project.canonicalize() else { return Ok(()) };
     let trusted = TrustFile::load(settings.user.as_deref())?;
@@ -106,7 +107,7 @@ fn beside_project(grants: &mut Grants, settings: &Settings) -> Result<(), Comman
     Ok(())
 }
 
-/// The same for the file at `path`, if it is trusted.
+/// Adds the requests of the file at `path`, if it is trusted.
 fn beside(grants: &mut Grants, path: &Path) {
     let (Some(text), Ok(path)) = (read(path), path.canonicalize()) else { return };
     let is_settings = path.file_name().is_some_and(|name| name == crate::cli::project::settings::FILE);
@@ -119,7 +120,7 @@ fn beside(grants: &mut Grants, path: &Path) {
     }
 }
 
-/// Files that may say what runs next to a program, as far as an input names them.
+/// Possible environment files at the path of an input.
 fn environments(settings: &Settings, input: &Value) -> Vec<PathBuf> {
     let Some(path) = input["path"].as_str() else { return Vec::new() };
     let path = settings.project.join(path);
@@ -128,20 +129,20 @@ fn environments(settings: &Settings, input: &Value) -> Vec<PathBuf> {
     itself.into_iter().chain(beside).collect()
 }
 
-/// Refuses inputs that hold the value of a secret: they are stored with the run.
+/// Refuses inputs that contain the value of a secret: they are stored with the run.
 fn without_values(runtime: &House, plan: &Plan, inputs: &Value) -> Result<(), CommandError> {
     for (name, _) in plan.inputs.iter().filter(|(_, input)| !input.kind.is_read()) {
         let mut value = inputs[name].clone();
         runtime.secrets.redact_value(&mut value);
         if value != inputs[name] {
-            return Err(CommandError::wrong(format!("the input `{name}` holds the value of a secret, which would be stored with the run"))
-                .hint("give it by name: an input of `type = \"secret\"`, and `{ secret = \"{{ inputs.NAME }}\" }` in the step"));
+            return Err(CommandError::wrong(format!("the input `{name}` contains the value of a secret, which would be stored with the run"))
+                .hint("pass it by name: an input of `type = \"secret\"`, and `{ secret = \"{{ inputs.NAME }}\" }` in the step"));
         }
     }
     Ok(())
 }
 
-/// Errors: the path of a settings file of another user.
+/// Errors if a settings file belongs to another user.
 pub fn owned(settings: &Settings, path: &Path) -> Result<(), CommandError> {
     settings
         .owners

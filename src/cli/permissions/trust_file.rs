@@ -1,4 +1,4 @@
-//! The user's own `trust.toml`: what they have allowed, and which files, as these are now.
+//! The user's own `trust.toml`: general permissions, and trusted files with the digests of their content.
 #![expect(clippy::disallowed_methods, reason = "the door to trust.toml")]
 
 use std::io::{ErrorKind, Write as _};
@@ -22,44 +22,44 @@ pub struct TrustFile {
     secrets: Vec<String>,
     /// Hosts that every service may connect to.
     egress: Vec<String>,
-    /// Directories whose owner does not matter.
+    /// Directories for which the owner is not checked.
     pub directories: Vec<PathBuf>,
-    /// Files whose requests are allowed as long as nothing of them changes.
+    /// Files whose requests are allowed as long as they are unchanged.
     pub files: Vec<TrustedFile>,
 }
 
-/// A file that asks, and what decides with it where that goes.
+/// A trusted file, and the files that decide with it where secrets go.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedFile {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its content.
+    /// Digest of its content.
     pub digest: Digest,
     /// Files of the project that it extends, calls or includes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<FileDigest>,
 }
 
-/// A file as it is.
+/// A file with its content.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileDigest {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its content.
+    /// Digest of its content.
     pub digest: Digest,
 }
 
 impl TrustedFile {
-    /// Whether this is the file `part`, with its content.
+    /// Whether `part` is this file with the same content.
     pub fn is(&self, part: &FileDigest) -> bool {
         self.path == part.path && self.digest == part.digest
     }
 }
 
 impl TrustFile {
-    /// What `dir`, the user's own directory, has.
+    /// Reads the file in `dir`, the user's own directory.
     pub fn load(dir: Option<&Path>) -> Result<Self, CommandError> {
         let Some(path) = dir.map(place) else { return Ok(Self::default()) };
         let wrong = |what: String| CommandError::wrong(format!("{}: {what}", path.display()));
@@ -74,7 +74,7 @@ impl TrustFile {
         crate::value::parse_toml(&text).map_err(|e| wrong(e.to_string().trim_end().to_owned()))
     }
 
-    /// Replaces what `dir` has.
+    /// Replaces the file in `dir`.
     pub fn store(&self, dir: &Path) -> Result<(), CommandError> {
         let failed = |e: std::io::Error| CommandError::failed(format!("{}: {e}", place(dir).display()));
         let text = toml::to_string(self).map_err(CommandError::failed)?;
@@ -82,7 +82,7 @@ impl TrustFile {
         let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
         writeln!(
             file,
-            "# What files of projects may use, written by `atoll trust`. A changed file is asked about again."
+            "# Permissions of project files, written by `atoll trust`. A changed file must be trusted again."
         )
         .and_then(|()| file.write_all(text.as_bytes()))
         .and_then(|()| file.as_file().sync_all())
@@ -90,7 +90,7 @@ impl TrustFile {
         file.persist(place(dir)).map(drop).map_err(|e| failed(e.error))
     }
 
-    /// What it and the options in `allow` allow, whatever is run.
+    /// The permissions of this file and of the options in `allow`, for every run.
     pub fn grants(&self, allow: &PermissionFlags) -> Result<Grants, CommandError> {
         let mut grants = Grants::default();
         for name in self.secrets.iter().chain(&allow.secrets) {
@@ -117,7 +117,7 @@ impl TrustFile {
     }
 }
 
-/// Where the user's directory `dir` has the file.
+/// The path of the file in the user's directory `dir`.
 pub fn place(dir: &Path) -> PathBuf {
     dir.join("trust.toml")
 }

@@ -1,4 +1,4 @@
-//! The files and directories that inputs name.
+//! The files and directories that inputs refer to.
 
 use std::path::{Path, PathBuf};
 
@@ -11,28 +11,28 @@ use crate::rooted_fs::{EntryKind, RootedFs, read_file};
 use crate::value::Digest;
 use crate::verbs::scenario_load::companions;
 
-/// Most bytes of a file that an input names, or of one in a directory that it names.
+/// The maximum size of an input file, or of a file in an input directory, in bytes.
 pub const LARGEST: u64 = 256 << 20;
-/// Most files of a directory that an input names.
+/// The maximum number of files in an input directory.
 const MOST_FILES: usize = 100_000;
 
-/// Files, found from the directory of the project, and the models of the registry.
+/// Reads files, relative to the project, and checks models against the registry.
 pub struct InputFiles {
     project: PathBuf,
     registry: Option<Registry>,
-    /// The names of keys that the user keeps.
+    /// The names of stored keys.
     keys: Vec<String>,
 }
 
 impl InputFiles {
-    /// Files and models of the project that `settings` know.
+    /// Files and models of the project that `settings` describe.
     pub fn new(settings: &Settings) -> Result<Self, CommandError> {
         let registry = wiring::registry(settings)?;
         let keys = wiring::kept_keys(settings)?.into_keys().chain(registry.key_commands().into_keys());
         Ok(Self { keys: keys.collect(), registry: Some(registry), ..Self::alone(settings) })
     }
 
-    /// The same, where any name will do for a model.
+    /// The same, with every model name accepted.
     pub fn alone(settings: &Settings) -> Self {
         Self { project: settings.project.clone(), registry: None, keys: Vec::new() }
     }
@@ -43,7 +43,7 @@ impl InputDoor for InputFiles {
         let full = self.project.join(path);
         let bytes = read_file(&full, LARGEST).map_err(|e| e.to_string())?;
         let text =
-            String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))?;
+            String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8 text ({})", e.utf8_error()))?;
         let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(ReadFile { name, text })
     }
@@ -61,7 +61,7 @@ impl InputDoor for InputFiles {
         Some(read.map(|bytes| {
             let name = full.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let own = Listed { path: name, size: bytes.len() as u64, digest: Digest::of(&bytes) };
-            // A scenario file is not the same if its fixtures, or the files that it names, are not.
+            // The digest of a scenario file includes its fixtures and the files that it refers to.
             let is_yaml = full.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
             let needed = if is_yaml { companions(&full) } else { Vec::new() };
             let listed = |(path, size, digest)| Listed { path, size, digest };
@@ -81,13 +81,13 @@ impl InputDoor for InputFiles {
     }
 }
 
-/// The bytes of the regular file at `path`; pipes and devices are refused without waiting for them.
+/// The bytes of the regular file at `path`; pipes and devices are refused without waiting.
 pub fn regular(path: &Path) -> Result<Vec<u8>, String> {
     read_file(path, LARGEST).map_err(|e| e.to_string())
 }
 
-/// The files of `dir`, at most [`MOST_FILES`], but those of `.git`. Links are followed to files that are in `dir`; what
-/// is no file is skipped.
+/// The files of `dir`, at most [`MOST_FILES`], without those of `.git`. Links are followed to files in `dir`;
+/// other entries are skipped.
 fn list(dir: &Path) -> Result<Vec<Listed>, String> {
     let root = RootedFs::open(dir).map_err(|e| e.to_string())?.following_links();
     let shown = |path: &Path, e: &std::io::Error| {

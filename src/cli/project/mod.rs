@@ -1,5 +1,5 @@
-//! The project of the working directory: settings, pipelines and prompts in their layers, files that inputs name, and
-//! whose files all these are.
+//! The project of the working directory: settings, pipelines and prompts in their layers, input files, and
+//! the owners of all these files.
 
 pub mod input_files;
 pub mod owners;

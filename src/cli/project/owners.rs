@@ -1,4 +1,4 @@
-//! Whose files settings and pipelines are: those of other users are refused, as git refuses their repositories.
+//! The owners of settings and pipelines: files of other users are refused, as git refuses their repositories.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,20 +7,20 @@ use nix::unistd::{Uid, User};
 
 use crate::cli::project::settings::Settings;
 
-/// The variable that lists directories whose owner does not matter, separated by `:`.
+/// The variable with directories for which the owner is not checked, separated by `:`.
 pub const SAFE: &str = "ATOLL_SAFE_DIRECTORY";
 
-/// Who may own what is read.
+/// The accepted owners of files.
 #[derive(Clone, Debug, Default)]
 pub struct Owners {
-    /// Directories whose owner does not matter.
+    /// Directories for which the owner is not checked.
     safe: Vec<PathBuf>,
-    /// Whether that holds for all directories.
+    /// Whether no owner is checked.
     all: bool,
 }
 
 impl Owners {
-    /// Accepts the user, root, with sudo the user who called it, and what [`SAFE`] or `listed` name.
+    /// Accepts the user, root, with sudo the calling user, and the directories in [`SAFE`] or `listed`.
     pub fn new(listed: impl IntoIterator<Item = PathBuf>) -> Self {
         let named = Settings::environment(SAFE).unwrap_or_default();
         let named: Vec<PathBuf> =
@@ -30,7 +30,7 @@ impl Owners {
         Self { safe, all }
     }
 
-    /// Why the file or directory at `path` is not to be used; `Ok` also if there is nothing.
+    /// The reason why the file or directory at `path` must not be used; `Ok` also if it does not exist.
     pub fn check(&self, path: &Path) -> Result<(), String> {
         if self.all {
             return Ok(());
@@ -53,12 +53,12 @@ impl Owners {
     }
 }
 
-/// What to do about a path that [`Owners::check`] refuses.
+/// The advice for a path that [`Owners::check`] refuses.
 pub fn way_out(path: &Path) -> String {
     let dir = if path.is_dir() { Some(path) } else { path.parent() };
     let dir = dir.unwrap_or(path).display();
     format!(
-        "if you trust that user, say so: `export {SAFE}={dir}` (as in a container with a mounted checkout), or add the directory \
+        "if you trust that user: `export {SAFE}={dir}` (as in a container with a mounted checkout), or add the directory \
          to `directories` in your own ~/.config/atoll/trust.toml"
     )
 }

@@ -11,11 +11,11 @@ use crate::cli::project::settings::Settings;
 use crate::rooted_fs::{read_file, read_text};
 use crate::value::Seal;
 
-/// The variable that takes the place of the user's file, for machines that share recorded outputs.
+/// The variable that replaces the user's file, for machines that share recorded outputs.
 const VARIABLE: &str = "ATOLL_CACHE_KEY";
-/// The least length of its value.
+/// The minimum length of its value.
 const SHORTEST: usize = 16;
-/// How many bytes the file has.
+/// The length of the file in bytes.
 const LENGTH: usize = 32;
 /// The key of this process.
 static FRESH: OnceLock<[u8; LENGTH]> = OnceLock::new();
@@ -25,8 +25,8 @@ pub fn seal(settings: &Settings) -> Result<Seal, CommandError> {
     kept(settings).map(|(seal, _)| seal)
 }
 
-/// The user's key, and whether other processes of the user have the same. If it cannot be kept (there is no home directory, or it
-/// is read-only), it is a random one of this process.
+/// The user's key, and whether other processes of the user have the same. If it cannot be stored (there is no
+/// home directory, or it is read-only), it is a random one for this process.
 fn kept(settings: &Settings) -> Result<(Seal, bool), CommandError> {
     if let Some(text) = Settings::environment(VARIABLE) {
         if text.len() < SHORTEST {
@@ -44,7 +44,7 @@ fn kept(settings: &Settings) -> Result<(Seal, bool), CommandError> {
         Ok(_) => {
             let stop = CommandError::failed(format!("{} is not {LENGTH} bytes long", path.display()));
             return Err(
-                stop.hint("remove it: a new one is made, and outputs recorded before are not used again")
+                stop.hint("remove it: a new one is created, and outputs recorded earlier are not reused")
             );
         }
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
@@ -56,7 +56,7 @@ fn kept(settings: &Settings) -> Result<(Seal, bool), CommandError> {
     })
 }
 
-/// Keeps `fresh`, or finds what another process has kept meanwhile.
+/// Stores `fresh`, or returns the key that another process has stored meanwhile.
 fn keep(dir: &Path, path: &Path, fresh: [u8; LENGTH]) -> std::io::Result<[u8; LENGTH]> {
     std::fs::create_dir_all(dir)?;
     let mut staged = tempfile::NamedTempFile::new_in(dir)?;
@@ -68,24 +68,24 @@ fn keep(dir: &Path, path: &Path, fresh: [u8; LENGTH]) -> std::io::Result<[u8; LE
     kept.try_into().map_err(|_| ErrorKind::InvalidData.into())
 }
 
-/// The file in a data directory by which its owner knows it.
+/// The file that marks a data directory as its owner's.
 fn mark_of(data: &Path) -> PathBuf {
     data.join("seal")
 }
 
-/// What the mark says; `None` if no later process could make it again.
+/// The content of the mark; `None` if no later process could compute it again.
 fn code(settings: &Settings) -> Result<Option<String>, CommandError> {
     let (seal, is_kept) = kept(settings)?;
     Ok(is_kept.then(|| seal.code([b"data directory".as_slice()]).to_string()))
 }
 
-/// Errors: the data directory is part of the project and was not made by this user. Its content would be trusted:
-/// runs and answers, signals to them, directories to clean up.
+/// Errors if the data directory is part of the project and was not created by this user. Its content would be
+/// trusted: runs and answers, signals to them, directories to clean up.
 pub fn check_data(settings: &Settings) -> Result<(), CommandError> {
     let data = &settings.data;
     let is_bare = || {
         let entries = std::fs::read_dir(data).into_iter().flatten();
-        // Another process may be making it at this moment.
+        // Another process may be creating it at this moment.
         let is_begun = |name: &str| name == ".gitignore" || name.starts_with(".tmp");
         entries.flatten().all(|entry| is_begun(&entry.file_name().to_string_lossy()))
     };
@@ -101,7 +101,7 @@ pub fn check_data(settings: &Settings) -> Result<(), CommandError> {
         "{shown} was made by another user or on another machine, so its runs, answers and recorded outputs are not trusted"
     ));
     Err(stop.hint(format!(
-        "move it away; or, if it is yours, run `atoll trust {shown}`; or name it with `--data-dir`; machines that share it \
+        "move it away; or, if it is yours, run `atoll trust {shown}`, or pass it with `--data-dir`; machines that share it \
          need the same {VARIABLE}"
     )))
 }

@@ -1,4 +1,4 @@
-//! Where the project is, where runs are kept, and what `atoll.toml` says. Read once, at the start.
+//! The locations of the project and of runs, and the settings in `atoll.toml`. Read once, at the start.
 #![expect(clippy::disallowed_methods, reason = "the door to settings: environment and atoll.toml")]
 
 use std::path::{Path, PathBuf};
@@ -13,34 +13,34 @@ use crate::cli::project::owners::{Owners, way_out};
 use crate::diag::{SourceMap, nearest};
 use crate::model::Node;
 
-/// The name of a project's settings.
+/// The name of a project's settings file.
 pub const FILE: &str = "atoll.toml";
 const TABLES: [&str; 6] = ["providers", "models", "aliases", "agents", "lanes", "docker"];
 
-/// What holds for every command.
+/// Settings for every command.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where relative paths and the project's own pipelines start from.
+    /// Directory that relative paths and the project's own pipelines start from.
     pub project: PathBuf,
-    /// The working directory.
+    /// Working directory.
     pub here: PathBuf,
-    /// Where runs are kept.
+    /// Directory of the runs.
     pub data: PathBuf,
-    /// Whether the user named that directory; otherwise it lies in the project, and may have come with it.
+    /// Whether the user specified that directory; otherwise it is in the project, and may have come with it.
     pub data_is_named: bool,
-    /// Where the user keeps pipelines for all projects.
+    /// Directory of the user's pipelines for all projects.
     pub user: Option<PathBuf>,
-    /// `atoll.toml`: its path and text.
+    /// Path and text of `atoll.toml`.
     pub file: Option<(PathBuf, Arc<str>)>,
-    /// How many attempts may be under way at once, by lane.
+    /// Maximum number of parallel attempts, by lane.
     pub lanes: IndexMap<String, usize>,
-    /// Whose files are used.
+    /// Accepted owners of files.
     pub owners: Owners,
 }
 
 impl Settings {
-    /// Looks for `atoll.toml` from the working directory upwards. `data` is what the command line or `ATOLL_DATA`
-    /// says about where runs are kept.
+    /// Looks for `atoll.toml` from the working directory upwards. `data` is the directory of the runs from
+    /// the command line or `ATOLL_DATA`.
     pub fn find(data: Option<&Path>) -> Result<Self, CommandError> {
         let here = std::env::current_dir()
             .map_err(|e| CommandError::failed(format!("the working directory cannot be read: {e}")))?;
@@ -82,28 +82,28 @@ impl Settings {
         self.data.join("atoll.db")
     }
 
-    /// Where steps put temporary files.
+    /// The directory for temporary files of steps.
     pub fn scratch(&self) -> PathBuf {
         self.data.join("scratch")
     }
 
-    /// Where each run has a directory for files that are kept with it.
+    /// The directory with a subdirectory for each run, for files that are kept with it.
     pub fn files(&self) -> PathBuf {
         self.data.join("files")
     }
 
-    /// A path that the user wrote, as it is found from the project: they may stand in a directory below it.
+    /// A path from the user, relative to the project: the working directory may be a subdirectory.
     pub fn input_from_project(&self, path: &str) -> String {
         if self.here == self.project { path.to_owned() } else { self.here.join(path).display().to_string() }
     }
 
-    /// The same for a path that something is written to: relative to the project, where it may not lead out of it.
+    /// The same for a path to write to: relative to the project, which it may not leave.
     pub fn output_from_project(&self, path: &str) -> String {
         let here = self.here.strip_prefix(&self.project).unwrap_or(&self.here);
         here.join(path).display().to_string()
     }
 
-    /// The environment variable `name`, where it is set and not empty.
+    /// The environment variable `name`, if it is set and not empty.
     pub fn environment(name: &str) -> Option<String> {
         std::env::var(name).ok().filter(|value| !value.is_empty())
     }
@@ -116,17 +116,17 @@ fn user_dir() -> Option<PathBuf> {
     config.map(|dir| dir.join("atoll"))
 }
 
-/// What a project may not say of a provider: a command that prints a key is run on the user's machine, with the user's rights,
-/// and the value of any variable could become an address.
+/// Keys of a provider that a project may not set: a command for a key would run with the user's rights, and
+/// any variable could be sent to an address.
 const OURS: [(&str, &str); 2] = [
-    ("key_command", "it would run a command of whoever wrote the project"),
+    ("key_command", "it would run a command from the author of the project"),
     ("base_url_env", "it could send the value of any variable somewhere"),
 ];
 
 fn refuse_commands(path: &Path, text: &str) -> Result<(), CommandError> {
     let mut sources = SourceMap::new();
     let id = sources.add(path.display().to_string(), text);
-    // What is no TOML at all is told with the rest of the file.
+    // Invalid TOML is reported when the rest of the file is read.
     let Ok(root) = Node::parse(&sources, id) else { return Ok(()) };
     let table = |node: &Node, key: &str| node.table().and_then(|table| table.get(key)).cloned();
     let providers = table(&root, "providers").and_then(|entry| entry.node.table().cloned());
@@ -135,8 +135,8 @@ fn refuse_commands(path: &Path, text: &str) -> Result<(), CommandError> {
             let Some(entry) = table(&provider.node, key) else { continue };
             let at = sources.position(id, entry.key.start);
             let place = format!("{}:{}:{}", path.display(), at.line, at.column);
-            return Err(CommandError::wrong(format!("{place}: `{key}` cannot stand in a project: {why}"))
-                .hint(format!("put it under [providers.{name}] in your own ~/.config/atoll/models.toml")));
+            return Err(CommandError::wrong(format!("{place}: `{key}` is not allowed in a project: {why}"))
+                .hint(format!("move it to [providers.{name}] in your own ~/.config/atoll/models.toml")));
         }
     }
     Ok(())
@@ -152,7 +152,7 @@ fn lanes(path: &Path, text: &str) -> Result<IndexMap<String, usize>, CommandErro
         return Err(wrong(format!("unknown table `{unknown}`")).hint(hint));
     }
     let Some(lanes) = table.get("lanes") else { return Ok(IndexMap::new()) };
-    let bad = || wrong("`lanes` is a table of names and whole numbers from 1 on".to_owned());
+    let bad = || wrong("`lanes` must be a table of names and whole numbers of at least 1".to_owned());
     let lanes = lanes.as_table().ok_or_else(bad)?;
     lanes.iter().map(|(name, limit)| Ok((name.clone(), limit_of(limit).ok_or_else(bad)?))).collect()
 }
@@ -189,7 +189,7 @@ mod tests {
             assert_eq!(stop.exit.code(), 3);
             let message = stop.message.unwrap();
             assert!(message.starts_with("atoll.toml:2:"), "{message}");
-            assert!(message.contains("`key_command` cannot stand in a project"), "{message}");
+            assert!(message.contains("`key_command` is not allowed in a project"), "{message}");
             assert!(stop.hint.unwrap().contains("[providers.app]"));
         }
         let stop = refuse_commands(path, "[providers.app]\n  key_command = ['x']\n").unwrap_err();

@@ -1,4 +1,5 @@
-//! Pipelines, prompts and schemas by name: the project's, then the user's, then those in the binary.
+//! Pipelines, prompts and schemas by name: from the project, the user's directory, and the binary, in this
+//! order.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,7 +20,7 @@ static EMBEDDED: [(&str, Dir<'static>); 3] = [
     ("schemas", include_dir!("$CARGO_MANIFEST_DIR/schemas")),
 ];
 
-/// Most files that are listed.
+/// The maximum number of listed files.
 const MOST: usize = 10_000;
 
 /// The three layers of texts.
@@ -31,15 +32,15 @@ pub struct TextLayers {
 }
 
 impl TextLayers {
-    /// The layers that `settings` know.
+    /// The layers that `settings` describe.
     pub fn new(settings: &Settings) -> Self {
         let mut roots = vec![(Layer::Project, settings.project.clone())];
         roots.extend(settings.user.clone().map(|dir| (Layer::User, dir)));
         Self { roots, project: settings.project.clone(), owners: settings.owners.clone() }
     }
 
-    /// All texts at `path` of the library, the one that wins first. A path may name one layer, as that of a text which another one
-    /// hides does.
+    /// All texts at `path` of the library, the effective one first. A path may include the layer, e.g. for a
+    /// text that is overridden.
     pub fn all(&self, path: &str) -> Result<Vec<Found>, Unreadable> {
         let mut found = Vec::new();
         let only = [(BUILTIN, Layer::Embedded), (USERS, Layer::User)];
@@ -62,7 +63,7 @@ impl TextLayers {
         Ok(found)
     }
 
-    /// The texts that a project would change by having a file of the same path.
+    /// The texts that a file of the project with the same path would override.
     pub fn reserved(&self) -> BTreeSet<String> {
         let mut paths = BTreeSet::new();
         for (name, dir) in &EMBEDDED {
@@ -84,7 +85,7 @@ impl TextLayers {
             return Ok(None);
         }
         let text = read.map_err(|e| e.to_string()).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|e| format!("it is no UTF-8 text ({})", e.utf8_error()))
+            String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8 text ({})", e.utf8_error()))
         });
         match text {
             Ok(text) => {
@@ -100,7 +101,7 @@ impl TextLayers {
 }
 
 impl Sources for TextLayers {
-    /// A file that is there but cannot be read is an error, never passed over.
+    /// An existing file that cannot be read is an error; it is never skipped.
     fn find(&self, path: &str) -> Result<Option<Found>, Unreadable> {
         if let Some(found) = self.all(path)?.into_iter().next() {
             return Ok(Some(found));
@@ -135,8 +136,8 @@ impl Sources for TextLayers {
     }
 }
 
-/// Adds the files in `folder` of `root` and below, as paths from `root`, as long as there are no more than [`MOST`]. A file
-/// may be a link; a directory that is one is not followed, because it may lead in a circle.
+/// Adds the files in `folder` of `root` and below, as paths from `root`, up to [`MOST`] files. A file may be
+/// a link; a link to a directory is not followed, because it may lead in a circle.
 fn collect(root: &Path, folder: &str, paths: &mut BTreeSet<String>) {
     let at = root.join(folder);
     let Ok(files) = RootedFs::open(&at) else { return };
@@ -213,6 +214,6 @@ mod tests {
         assert_eq!(texts.find("/etc/hostname"), Ok(None));
         assert_eq!(texts.list("prompts/x"), ["prompts/x/y.md"]);
         assert!(texts.list("pipelines").contains(&"pipelines/factory.toml".to_owned()));
-        assert!(texts.find("prompts/x").is_err(), "a directory is not passed over in silence");
+        assert!(texts.find("prompts/x").is_err(), "a directory is not skipped silently");
     }
 }

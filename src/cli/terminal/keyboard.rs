@@ -1,4 +1,5 @@
-//! Lines that a person types at the terminal, told apart from what was typed or pasted before a question was shown.
+//! Lines that a person types at the terminal, separated from input that was typed or pasted before a question
+//! was shown.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -7,38 +8,38 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-/// Input that pauses no longer than this, in milliseconds, is taken for one paste.
+/// Input with pauses up to this many milliseconds counts as one paste.
 const PASTE_MS: u8 = 50;
-/// How often a reader looks whether its question is still open, in milliseconds.
+/// The interval at which a reader checks whether its question is still open, in milliseconds.
 const LOOK_MS: u8 = 100;
-/// The most bytes that a terminal keeps of a line.
+/// The maximum line length of a terminal, in bytes.
 const LONGEST_TYPED: usize = 4095;
-/// More than this is no line that a person typed.
+/// The maximum length of a typed line.
 const MOST: usize = 64 * 1024;
 
-/// The keyboard: bytes that were read and are no whole line yet are kept for the next line.
+/// The keyboard: bytes of an incomplete line are kept for the next line.
 #[derive(Default)]
 pub struct Keyboard {
     read: Vec<u8>,
     ended: bool,
 }
 
-/// What was typed.
+/// The input of a person.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TypedLine {
-    /// A line, without its end.
+    /// A line, without its line break.
     Text(String),
     /// A line that the terminal truncated at its limit.
     Cut,
     /// The end of input.
     End,
-    /// The question is not open any more.
+    /// The question is no longer open.
     Withdrawn,
 }
 
 impl Keyboard {
-    /// What arrived before now, and what still arrives without a pause: lines, and at a terminal the beginning of one that is not
-    /// ended yet, so that the next line begins with nothing.
+    /// The earlier input, and what still arrives without a pause: lines, and at a terminal also an incomplete
+    /// line, so that the next line starts empty.
     pub fn early(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
@@ -55,7 +56,7 @@ impl Keyboard {
         lines
     }
 
-    /// The next line; `open` says whether it is still waited for.
+    /// The next line; `open` says whether the question is still open.
     pub fn line(&mut self, open: impl Fn() -> bool) -> TypedLine {
         loop {
             if !open() {
@@ -78,11 +79,11 @@ impl Keyboard {
         Some(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned())
     }
 
-    /// Reads what was typed since the last end of a line, which a terminal keeps to itself until the line ends; whether there was
-    /// anything.
+    /// Reads the incomplete line, which a terminal normally holds back until the line is complete; whether
+    /// there was any.
     fn fill_unended(&mut self) -> bool {
         let stdin = io::stdin();
-        // The system stops a process in the background that changes the terminal.
+        // The system stops a background process that changes the terminal.
         if tcgetpgrp(&stdin).is_ok_and(|group| group != getpgrp()) {
             return false;
         }
@@ -96,12 +97,12 @@ impl Keyboard {
         let found = self.fill(0);
         // Without line editing, an empty read is not the end of input.
         self.ended = was_ended;
-        // If this fails, there is no terminal any more.
+        // If this fails, there is no terminal anymore.
         let _ = tcsetattr(&stdin, SetArg::TCSANOW, &kept);
         found && !self.read.is_empty()
     }
 
-    /// Reads what there is, waiting no longer than `wait` milliseconds; whether there was anything.
+    /// Reads the available input, waiting up to `wait` milliseconds; whether there was any.
     fn fill(&mut self, wait: u8) -> bool {
         let stdin = io::stdin();
         let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
@@ -120,7 +121,7 @@ impl Keyboard {
             Err(nix::errno::Errno::EINTR) => {}
             Err(_) => self.ended = true,
         }
-        // Without line breaks it is not read for ever.
+        // Input without line breaks is not read endlessly.
         self.read.truncate(MOST);
         true
     }

@@ -1,5 +1,5 @@
-//! Where results and progress go: results to standard output, everything else to standard error.
-//! This is the only file that knows the terminal.
+//! The destinations of output: results go to standard output, everything else to standard error. Only this
+//! module accesses the terminal.
 #![expect(clippy::disallowed_methods, reason = "the door to the terminal and its settings")]
 
 pub mod keyboard;
@@ -27,23 +27,23 @@ pub enum Color {
     Never,
 }
 
-/// The screen and the pipes of this process.
+/// The terminal and the pipes of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Terminal {
-    /// How standard output is painted.
+    /// Colours of standard output.
     pub out: Paint,
-    /// How standard error is painted.
+    /// Colours of standard error.
     pub err: Paint,
     /// Whether progress can be drawn in place.
     pub live: bool,
-    /// Whether somebody is there to answer.
+    /// Whether a person can answer.
     pub person: bool,
-    /// Whether progress is wanted at all.
+    /// Whether progress is displayed at all.
     pub quiet: bool,
 }
 
 impl Terminal {
-    /// Looks at what the process is connected to.
+    /// Detects the connections of the process.
     pub fn find(color: Color, quiet: bool) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let plain = set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -63,13 +63,13 @@ impl Terminal {
         }
     }
 
-    /// Writes a text for people to standard output. What is in it cannot steer a terminal or a CI system.
+    /// Writes a text for people to standard output. Escapes in it cannot control a terminal or a CI system.
     pub fn print(self, text: &str) -> Result<(), CommandError> {
         self.print_raw(&visible::terminal(text, self.out.is_on()))
     }
 
-    /// Writes what machines read to standard output as it is: its author has escaped what is in it. A reader that has gone
-    /// away is no error.
+    /// Writes output for machines unchanged to standard output: it is already escaped. A reader that has gone
+    /// away is not an error.
     #[expect(clippy::unused_self, reason = "only a terminal writes")]
     pub fn print_raw(self, text: &str) -> Result<(), CommandError> {
         let mut out = io::stdout().lock();
@@ -86,7 +86,7 @@ impl Terminal {
         self.print(&ended(text))
     }
 
-    /// The same of what machines read.
+    /// The same for output for machines.
     pub fn print_raw_line(self, text: &str) -> Result<(), CommandError> {
         self.print_raw(&ended(text))
     }
@@ -97,13 +97,13 @@ impl Terminal {
         self.print_raw(&visible::json(text + "\n"))
     }
 
-    /// Says something on standard error.
+    /// Prints a text on standard error.
     pub fn say(self, text: &str) {
-        // Nobody reads it any more.
+        // If the reader is gone, nothing can be done.
         let _ = writeln!(io::stderr().lock(), "{}", visible::terminal(text.trim_end(), self.err.is_on()));
     }
 
-    /// Says why a command ended early.
+    /// Prints why a command ended early.
     pub fn complain(self, stop: &CommandError) {
         let Some(message) = &stop.message else { return };
         self.say(&format!("{} {}", self.err.bad("error:"), visible::hanging(message, "  ")));

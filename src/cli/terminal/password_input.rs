@@ -1,4 +1,4 @@
-//! A line from standard input that nobody looking at the screen can read.
+//! A line from standard input that is not shown on the screen.
 
 use std::io::{self, IsTerminal, Read, Write};
 
@@ -7,17 +7,17 @@ use secrecy::zeroize::Zeroize as _;
 
 use crate::verb::SecretText;
 
-/// Most bytes that are taken.
+/// The maximum length in bytes.
 const LONGEST: usize = 16 << 10;
 
-/// What the keys of a terminal send.
+/// The codes of the keys of a terminal.
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
 const BACKSPACE: u8 = 8;
 const DELETE: u8 = 127;
 
-/// Puts `question` on standard error and reads a line; a terminal shows a star for each letter. From a pipe the first
-/// line is taken without a question. `None` where it was broken off.
+/// Prints `question` on standard error and reads a line; a terminal shows a star for each character. From a
+/// pipe the first line is read without a question. `None` if it was cancelled.
 pub fn read(question: &str) -> io::Result<Option<SecretText>> {
     let input = io::stdin();
     let mut line = if input.is_terminal() {
@@ -71,8 +71,8 @@ fn typed(input: &mut impl Read, shown: &mut impl Write) -> io::Result<Option<Vec
     Ok(Some(line).filter(|line| !line.is_empty()))
 }
 
-/// A terminal that shows nothing of what is typed, until this is dropped. Ctrl-C is read like any other key, so that
-/// the terminal is put in order before the program ends.
+/// A terminal without echo, until this is dropped. Ctrl-C is read like any other key, so that the terminal is
+/// restored before the program ends.
 struct HiddenInput(Termios);
 
 impl HiddenInput {
@@ -87,7 +87,7 @@ impl HiddenInput {
 
 impl Drop for HiddenInput {
     fn drop(&mut self) {
-        // Nothing can be done about a terminal that has gone away.
+        // If the terminal is gone, nothing can be done.
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
     }
 }

@@ -29,10 +29,10 @@ pub struct TerminalAsker {
     waiting: OpenQuestions,
 }
 
-/// Questions that wait for an answer, the one that is being asked included.
+/// The open questions, including the current one.
 type OpenQuestions = Arc<Mutex<BTreeMap<Address, String>>>;
 
-/// A question among those that wait; not any more when it is dropped.
+/// An open question, until it is dropped.
 struct OpenQuestion(OpenQuestions, Address);
 
 impl OpenQuestion {
@@ -42,7 +42,7 @@ impl OpenQuestion {
         Self(waiting.clone(), address.clone())
     }
 
-    /// The other questions that wait, a line each.
+    /// The other open questions, one line each.
     fn others(waiting: &OpenQuestions, address: &Address) -> Vec<String> {
         let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let others = waiting.iter().filter(|(at, _)| *at != address);
@@ -57,7 +57,7 @@ impl Drop for OpenQuestion {
 }
 
 impl TerminalAsker {
-    /// Asks at the terminal; `line` draws progress there, and is told to stop meanwhile.
+    /// Asks at the terminal; `line` draws progress there, and stops meanwhile.
     pub fn new(line: ProgressHandle) -> Self {
         Self { line, turn: Arc::default(), typed: Arc::default(), waiting: Arc::default() }
     }
@@ -83,7 +83,7 @@ impl Asker for TerminalAsker {
             line.hush(true).await;
             let _hushed = Hushed(line);
             let (sender, answer) = tokio::sync::oneshot::channel();
-            // A thread of its own: reading must not keep the process alive.
+            // A thread of its own, so that reading does not keep the process alive.
             let asking = move || {
                 let mut typed = typed.lock().unwrap_or_else(PoisonError::into_inner);
                 let others = || OpenQuestion::others(&waiting, &address);
@@ -97,8 +97,8 @@ impl Asker for TerminalAsker {
     }
 }
 
-/// Puts the question until there is an answer that fits; `None` at the end of input, or if nobody waits for the answer
-/// any more.
+/// Repeats the question until there is a valid answer; `None` at the end of input, or if the answer is no
+/// longer needed.
 fn converse(
     typed: &mut Keyboard,
     (address, question): (&Address, &Question),
@@ -109,11 +109,11 @@ fn converse(
     let early = typed.early();
     let others = others();
     if !others.is_empty() {
-        writeln!(err, "\nthese questions wait as well:\n{}", others.join("\n")).ok()?;
+        writeln!(err, "\nother open questions:\n{}", others.join("\n")).ok()?;
     }
     writeln!(err, "{}", visible::terminal(shown_question(address, question).trim_end(), false)).ok()?;
     if !early.is_empty() {
-        writeln!(err, "typed before the question was shown, and not taken as its answer:").ok()?;
+        writeln!(err, "ignored, because it was typed before the question was shown:").ok()?;
         for line in early.iter().take(10) {
             writeln!(err, "  {}", harmless(line)).ok()?;
         }
@@ -131,7 +131,7 @@ fn converse(
             }
             keyboard::TypedLine::End => return None,
             keyboard::TypedLine::Withdrawn => {
-                writeln!(err, "\nnot needed any more").ok()?;
+                writeln!(err, "\nno longer needed").ok()?;
                 return None;
             }
         };
@@ -147,7 +147,7 @@ fn prompt(question: &Question) -> String {
     format!("answer{}: ", default.unwrap_or_default())
 }
 
-/// The question with everything that its answer is bound to.
+/// The question with everything that its answer depends on.
 pub fn shown_question(address: &Address, question: &Question) -> String {
     let mut text = format!("\n? {address}: {}\n", hanging(&question.text, "  "));
     for (what, value) in [("", &question.show), ("bound to ", &question.binds)] {
@@ -162,15 +162,15 @@ pub fn shown_question(address: &Address, question: &Question) -> String {
     }
     if let Some(until) = question.until {
         let then = question.at_deadline.as_ref().or(question.default.as_ref());
-        let then =
-            then.map_or_else(|| "the step fails".to_owned(), |then| format!("`{}` is taken", shown(then)));
+        let then = then
+            .map_or_else(|| "the step fails".to_owned(), |then| format!("the answer is `{}`", shown(then)));
         let _ = writeln!(text, "  without an answer by {}, {}", moment(until), one_line(&then, 200));
     }
     text
 }
 
-/// The answer that `text` gives: one of the choices by its text or number; else the text itself, or the JSON that it is
-/// where the question wants JSON.
+/// The answer in `text`: one of the choices by its text or number; else the text itself, or the JSON in it if
+/// the question asks for JSON.
 pub fn read(question: &Question, text: &str) -> Result<Value, String> {
     if text.is_empty() {
         return question.default.clone().ok_or_else(|| "an answer is needed".to_owned());
@@ -185,7 +185,7 @@ pub fn read(question: &Question, text: &str) -> Result<Value, String> {
     let by_number = || text.parse::<usize>().ok()?.checked_sub(1).and_then(|n| question.choices.get(n));
     question.choices.iter().find(same).or_else(by_number).cloned().ok_or_else(|| {
         let choices: Vec<String> = question.choices.iter().map(shown).collect();
-        format!("`{text}` is none of the choices: {}", choices.join(", "))
+        format!("`{text}` is not one of the choices: {}", choices.join(", "))
     })
 }
 

@@ -1,10 +1,11 @@
-//! `[docker.images]`: images that are used in place of others.
+//! `[docker.images]`: replacements of images.
 
 use crate::cli::error::CommandError;
 use crate::cli::project::settings::Settings;
 use crate::runtime::service::Images;
 
-/// What replaces images here: `ATOLL_DOCKER_IMAGES` (`NAME=REPLACEMENT`, separated by commas), then `[docker.images]` of `atoll.toml`.
+/// The replacements from `ATOLL_DOCKER_IMAGES` (`NAME=REPLACEMENT`, separated by commas), then
+/// `[docker.images]` of `atoll.toml`.
 pub fn images(settings: &Settings) -> Result<Images, CommandError> {
     let own = Settings::environment("ATOLL_DOCKER_IMAGES").unwrap_or_default();
     let own = Images::parse(&own).map_err(|pair| {

@@ -1,4 +1,4 @@
-//! Where the parts are put together: the catalog of verbs, the store, the clock, and the runtime that executes runs.
+//! Joins the parts: the catalog of verbs, the store, the clock, and the runtime that executes runs.
 #![expect(
     clippy::disallowed_methods,
     reason = "the door that makes the directory of runs and names the machine"
@@ -32,32 +32,32 @@ use crate::value::Digest;
 use crate::verb::{Ask, Catalog, Grants, Secrets};
 use crate::verbs;
 
-/// What the verbs may reach.
+/// The options for verbs.
 #[derive(Clone, Debug, Default)]
 pub struct RunAccess {
-    /// How sure a fact is to survive a power cut.
+    /// Durability of recorded facts.
     pub durability: Durability,
-    /// Where models' answers are kept or come from.
+    /// Cassette for model answers.
     pub cassette: CassetteMode,
-    /// Whether it notes, or keeps to, when the pieces of an answer came.
+    /// Whether it records or replays the timing of the pieces of an answer.
     pub timing: bool,
-    /// Whether services may run without a sandbox where there is none.
+    /// Whether services may run without a sandbox if none is available.
     pub allow_host: bool,
-    /// What the command line allows.
+    /// Permissions from the command line.
     pub allow: PermissionFlags,
 }
 
 /// Control verbs, which are part of the language.
 pub const CONTROL: [(&str, &str); 6] = [
-    ("loop", "bounded rounds with carried state"),
-    ("each", "items of a list side by side"),
-    ("hold", "acquires a resource, runs a body, releases it in any case"),
-    ("call", "another pipeline as a step"),
-    ("ask", "a question to a person"),
-    ("compute", "a pure loop in memory"),
+    ("loop", "repeat a body in rounds up to a limit, with state"),
+    ("each", "run a body for each item of a list, in parallel"),
+    ("hold", "acquire a resource, run a body, always release the resource"),
+    ("call", "run another pipeline as a step"),
+    ("ask", "ask a person"),
+    ("compute", "compute values in a pure loop in memory"),
 ];
 
-/// The verbs and resources there are, for looking at pipelines: nothing is opened for them.
+/// The verbs and resources for displaying and checking pipelines: no connections are opened.
 pub fn listing(settings: &Settings) -> Result<Catalog, CommandError> {
     let registry = registry(settings)?;
     let secrets = Arc::new(EnvSecrets::default());
@@ -81,7 +81,7 @@ fn catalog(
     Ok(verbs::catalog(doors).with_lanes(settings.lanes.keys().cloned()))
 }
 
-/// What builds and runs services here.
+/// The runtimes for services.
 pub fn runtimes(settings: &Settings, allow_host: bool) -> Result<Runtimes, CommandError> {
     Ok(Runtimes::new(service::RuntimeSettings {
         allow_host,
@@ -93,12 +93,12 @@ pub fn runtimes(settings: &Settings, allow_host: bool) -> Result<Runtimes, Comma
     }))
 }
 
-/// This program's own file.
+/// The path of this executable.
 fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("atoll"))
 }
 
-/// What is known about models here: by the binary, the user's `models.toml`, and the project.
+/// The registry of models: from the binary, the user's `models.toml`, and the project.
 pub fn registry(settings: &Settings) -> Result<Registry, CommandError> {
     let (own, project) = (facts(settings)?, project(settings));
     let registry = Registry::of_project(own.iter().map(pair), project.as_ref().map(pair));
@@ -107,7 +107,7 @@ pub fn registry(settings: &Settings) -> Result<Registry, CommandError> {
     Ok(registry.with_base_urls(Settings::environment))
 }
 
-/// Coding agents that are programs of their own, by the same files.
+/// The external coding agents, from the same files.
 fn coders(settings: &Settings, grants: &Grants) -> Result<CodingAgents, CommandError> {
     let (own, project) = (facts(settings)?, project(settings));
     let trusted = trusts_project(settings, grants);
@@ -116,7 +116,7 @@ fn coders(settings: &Settings, grants: &Grants) -> Result<CodingAgents, CommandE
     coders.map_err(|error| CommandError { hint: error.hint.clone(), ..CommandError::wrong(error) })
 }
 
-/// The coding agents that the project describes and that are known without it, as `agent NAME`.
+/// The coding agents that the project changes or adds, as `agent NAME`.
 pub fn changed_agents(settings: &Settings) -> Result<Vec<String>, CommandError> {
     let (own, project) = (facts(settings)?, project(settings));
     let Some((_, text)) = project else { return Ok(Vec::new()) };
@@ -129,12 +129,12 @@ fn pair((name, text): &(String, Arc<str>)) -> (&str, &str) {
     (name.as_str(), text)
 }
 
-/// The project's `atoll.toml`, with its name.
+/// The text and path of the project's `atoll.toml`.
 fn project(settings: &Settings) -> Option<(String, Arc<str>)> {
     settings.file.as_ref().map(|(path, text)| (path.display().to_string(), text.clone()))
 }
 
-/// Whether the user trusts the project's `atoll.toml` as it is.
+/// Whether the user trusts the project's `atoll.toml` with its current content.
 fn trusts_project(settings: &Settings, grants: &Grants) -> bool {
     let file = settings.file.as_ref();
     file.is_some_and(|(path, text)| {
@@ -142,7 +142,7 @@ fn trusts_project(settings: &Settings, grants: &Grants) -> bool {
     })
 }
 
-/// The registry without the keys that the project would send to where the user has not allowed it.
+/// The registry, without keys that the project would send to an address that the user has not allowed.
 fn withheld(settings: &Settings, registry: Registry, grants: &Grants) -> Registry {
     match &settings.file {
         Some((path, _)) if !trusts_project(settings, grants) => registry
@@ -151,7 +151,7 @@ fn withheld(settings: &Settings, registry: Registry, grants: &Grants) -> Registr
     }
 }
 
-/// The user's `models.toml`, with its name.
+/// The text and path of the user's `models.toml`.
 fn facts(settings: &Settings) -> Result<Vec<(String, Arc<str>)>, CommandError> {
     let mut files: Vec<(String, Arc<str>)> = Vec::new();
     if let Some(path) = settings.user.as_ref().map(|dir| dir.join("models.toml")) {
@@ -167,7 +167,7 @@ fn facts(settings: &Settings) -> Result<Vec<(String, Arc<str>)>, CommandError> {
     Ok(files)
 }
 
-/// Keys: of the environment, else of the user's file, else as a command prints them.
+/// Keys from the environment, else from the user's file, else from the output of a command.
 fn secrets(settings: &Settings, registry: &Registry) -> Result<Arc<dyn Secrets>, CommandError> {
     Ok(Arc::new(EnvSecrets::new(registry.key_names()).or(kept_keys(settings)?, registry.key_commands())))
 }
@@ -184,7 +184,7 @@ pub fn kept_keys(settings: &Settings) -> Result<file::Keys, CommandError> {
     })
 }
 
-/// The file of keys, in the user's own directory.
+/// The path of the key file, in the user's own directory.
 pub fn keys_file(settings: &Settings) -> Result<PathBuf, CommandError> {
     let dir = settings.user.as_ref();
     dir.map(|dir| dir.join("keys.toml")).ok_or_else(|| {
@@ -192,7 +192,7 @@ pub fn keys_file(settings: &Settings) -> Result<PathBuf, CommandError> {
     })
 }
 
-/// Models with their keys, for asking what there is: nothing is recorded or replayed.
+/// Models with their keys, for listing them: nothing is recorded or replayed.
 pub fn models(settings: &Settings, allow: &PermissionFlags) -> Result<Models, CommandError> {
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
@@ -200,7 +200,7 @@ pub fn models(settings: &Settings, allow: &PermissionFlags) -> Result<Models, Co
     Ok(Models::new(registry, secrets, Cassette::default()))
 }
 
-/// Everything that runs are carried out with.
+/// Everything that runs need.
 pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<House, CommandError> {
     let clock = clock();
     let registry = registry(settings)?;
@@ -241,30 +241,30 @@ pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<House, CommandE
     })
 }
 
-/// The clock of the machine.
+/// The clock of this machine.
 pub fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// The store of runs; its directory is made where there is none.
+/// The store of runs; its directory is created if it does not exist.
 pub fn open(settings: &Settings, durability: Durability) -> Result<Arc<dyn Store>, CommandError> {
     crate::cli::project::seal::check_data(settings)?;
     let unmade = |e: std::io::Error| {
-        CommandError::failed(format!("{} cannot be made: {e}", settings.data.display()))
-            .hint("choose another place with `--data-dir DIR` or ATOLL_DATA")
+        CommandError::failed(format!("{} cannot be created: {e}", settings.data.display()))
+            .hint("choose another directory with `--data-dir DIR` or ATOLL_DATA")
     };
     make(&settings.data).map_err(unmade)?;
     crate::cli::project::seal::mark_data(settings)?;
     Ok(Arc::new(Sqlite::open(&settings.database(), durability, clock())?))
 }
 
-/// The store of runs to look at, `None` where no run was ever begun here.
+/// The store of runs for reading; `None` if there are no runs here.
 pub fn open_to_read(settings: &Settings) -> Result<Option<Arc<dyn Store>>, CommandError> {
     let path = settings.database();
     Ok(if has_runs(settings)? { Some(Arc::new(Sqlite::open_to_read(&path, clock())?)) } else { None })
 }
 
-/// Whether there is a database of runs. A directory that cannot be looked into is not one without runs.
+/// Whether there is a database of runs. An unreadable directory is an error.
 pub fn has_runs(settings: &Settings) -> Result<bool, CommandError> {
     let path = settings.database();
     let unreadable = |e: std::io::Error| {
@@ -284,7 +284,7 @@ pub fn has_runs(settings: &Settings) -> Result<bool, CommandError> {
     }
 }
 
-/// Makes the directory of runs, which version control is to pass over.
+/// Creates the directory of runs, with a file that makes version control ignore it.
 fn make(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());

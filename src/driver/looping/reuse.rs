@@ -1,4 +1,4 @@
-//! Outputs on record: which attempt uses one, and which are kept for later runs.
+//! Recorded outputs: which attempt reuses one, and which are stored for later runs.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use crate::engine::{Attempt, Report};
 use crate::value::{Digest, Value};
 
 impl Driver {
-    /// An output that is on record for an attempt like this one: in the run that this one takes over, or kept for
-    /// reuse where the step asks for that.
+    /// A recorded output for an attempt with the same key: from the run whose results are reused, or from the
+    /// store if the step is cached.
     pub(super) fn known(&mut self, attempt: &Attempt) -> Option<Value> {
         let key = attempt.key?;
         let store = self.surroundings.house.store.clone();
@@ -37,15 +37,15 @@ impl Driver {
         None
     }
 
-    /// Whether another run's outcome stands in for this attempt.
+    /// Whether the result of another run is used instead of this attempt.
     pub(super) fn takes_over(&self, attempt: &Attempt) -> bool {
         attempt.key.and_then(|key| self.taken.get(&key)).is_some_and(|known| !known.is_empty())
     }
 
-    /// Says that the recorded output is one of this very run: items that were meant to differ do not.
+    /// Reports that the reused output is from this run: items that should differ have the same input.
     fn tell_shared(&self, attempt: &Attempt, key: Digest) {
         let Some(first) = self.recorded.get(&key).filter(|first| **first != attempt.address) else { return };
-        self.tell(attempt, format!("uses the output that `{first}` recorded: their input is the same"));
+        self.tell(attempt, format!("uses the output of `{first}`, because the input is the same"));
     }
 
     fn tell(&self, attempt: &Attempt, text: String) {
@@ -54,7 +54,7 @@ impl Driver {
         (self.surroundings.events)(vec![Event::Note { run, address, attempt: attempt.number, note }]);
     }
 
-    /// Keeps a fresh output for later runs where its step asks for that.
+    /// Stores a fresh output for later runs if the step is cached.
     pub(super) fn remember(&mut self, report: &Report) {
         let Report::Ran { address, attempt, result, cached } = report else { return };
         let Some(place) = self.keys.iter().position(|(at, n, _)| at == address && n == attempt) else {

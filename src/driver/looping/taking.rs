@@ -1,4 +1,4 @@
-//! Taking in what comes back from orders, people and commands.
+//! Receives reports of orders, answers of people, and commands.
 
 use super::super::inbox::{Inbox, Message};
 use super::super::signals::{self, Pending};
@@ -41,8 +41,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Lets others go first, and takes in what they report, as long as more comes: what is taken in together shares a
-    /// flush to the disk.
+    /// Lets other tasks run first, and receives their reports until there are no more: reports that are
+    /// received together share a flush to disk.
     pub(super) async fn gather(&mut self, inbox: &mut Inbox) -> Result<(), DriveError> {
         for _ in 0..GATHERED {
             tokio::task::yield_now().await;
@@ -98,7 +98,7 @@ impl Driver {
     }
 }
 
-/// What a command tells the engine, other than to stop.
+/// The report to the engine for a command that does not stop the run.
 pub(super) fn report_of(command: Command) -> Option<Report> {
     match command {
         Command::Cancel | Command::Kill => None,

@@ -2,8 +2,8 @@ use super::{ScenarioResult, StepResult, Validation};
 use crate::report::github::{Annotation, FileLines, render};
 use crate::report::units::one_line;
 
-/// Workflow commands of GitHub Actions: an error for each step that did not pass, at its line of the scenario file; a
-/// warning for each that a judge should have decided and did not.
+/// Workflow commands of GitHub Actions: an error for each step that did not pass, at its line of the scenario
+/// file; a warning for each undecided step that a judge should have decided.
 pub fn render_github(found: &Validation) -> String {
     let mut all: Vec<Annotation<'static>> = Vec::new();
     if let Some(trouble) = &found.trouble {
@@ -14,7 +14,7 @@ pub fn render_github(found: &Validation) -> String {
     }
     all.extend(found.notes.iter().map(|note| annotation("warning", "scenarios share a program", None, note)));
     if let Some(waits) = &found.waits {
-        all.push(annotation("warning", "not all is decided: the run waits", None, waits));
+        all.push(annotation("warning", "the run waits: parts are undecided", None, waits));
     }
     for scenario in &found.scenarios {
         all.extend(of_scenario(scenario));
@@ -28,11 +28,11 @@ fn of_scenario(scenario: &ScenarioResult) -> Vec<Annotation<'static>> {
     let criteria = scenario.criteria.as_ref().filter(|criteria| criteria.verdict.passed == Some(false));
     let broken = scenario.broken.as_ref().map(|broken| {
         let what = format!("{}\n\n{}\n\n{}", broken.reason, broken.sent, broken.observed);
-        annotation("error", &format!("{}: its setup broke", scenario.id), place(), &what)
+        annotation("error", &format!("{}: its setup failed", scenario.id), place(), &what)
     });
     let whole = [
         (scenario.trouble.as_ref(), "it could not be run"),
-        (scenario.fault.as_ref().map(|fault| &fault.reason), "the program is not up"),
+        (scenario.fault.as_ref().map(|fault| &fault.reason), "the program is not running"),
         (criteria.map(|criteria| &criteria.verdict.reasoning), "all of it"),
     ];
     let whole = whole.into_iter().filter_map(|(why, what)| {

@@ -7,10 +7,9 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 use super::{ScenarioResult, StepResult, StepVerdict, Validation};
 use crate::report::units::harmless;
 
-/// JUnit's XML: a suite for each scenario, a case for each step. What nobody decided is *skipped*, and so is a scenario that
-/// was not to be run any more; what kept a scenario from being run is an *error*, since no step of it says anything about the
-/// program.
-/// Suites carry the time at which the run started, in ISO 8601.
+/// JUnit XML: a suite for each scenario, a case for each step. Undecided steps and scenarios that were not
+/// run are *skipped*; a reason why a scenario could not be run is an *error*, because it says nothing about
+/// the program. Suites have the time at which the run started, in ISO 8601.
 pub fn render_junit(found: &Validation, started_at: Option<&str>) -> Result<String, SerializeError> {
     let mut report = Report::new(harmless(found.target.as_deref().unwrap_or("validate")));
     if let Some(trouble) = &found.trouble {
@@ -44,7 +43,7 @@ pub fn render_junit(found: &Validation, started_at: Option<&str>) -> Result<Stri
         suite
     });
     report.add_test_suites(suites);
-    // XML has no way to write most control characters: whatever text is in the report, it stays well-formed.
+    // XML cannot contain most control characters: they are removed, so that the report is well-formed.
     report.to_string().map(|xml| harmless(&xml))
 }
 
@@ -86,7 +85,7 @@ fn suite(scenario: &ScenarioResult) -> TestSuite {
     suite
 }
 
-/// A step is named by what it does; the second one of a name ends in ` (2)`.
+/// The name of a step is its description; the second one with the same name ends in ` (2)`.
 fn step_case(scenario: &ScenarioResult, step: &StepResult, count: usize) -> TestCase {
     let mut seen = told(&step.sent, &step.observed, &step.log);
     if let Some(curl) = &step.curl {
@@ -101,7 +100,7 @@ fn step_case(scenario: &ScenarioResult, step: &StepResult, count: usize) -> Test
     case
 }
 
-/// Links files in the way that CI systems read: a line for each in the output of the case.
+/// Links to files in the format of CI systems: a line for each in the output of the case.
 fn link(case: &mut TestCase, attachments: &[String]) {
     if !attachments.is_empty() {
         let lines: Vec<String> =

@@ -4,12 +4,12 @@ use super::{ScenarioResult, StepResult, StepVerdict, Totals, Validation};
 use crate::report::Paint;
 use crate::report::units::{hanging, harmless, name};
 
-/// Most lines of what was sent, what came back and what was logged.
+/// The maximum number of lines of a request, an answer and a log.
 const LINES: usize = 20;
-/// Most characters of a line.
+/// The maximum number of characters of a line.
 const WIDTH: usize = 200;
 
-/// For people: every scenario with its score, what did not pass with its evidence, then the whole.
+/// For people: every scenario with its score, failed steps with their evidence, then the total.
 pub fn render_text(found: &Validation, paint: Paint) -> String {
     let mut text = String::new();
     if let Some(trouble) = &found.trouble {
@@ -32,7 +32,7 @@ pub fn render_text(found: &Validation, paint: Paint) -> String {
     let _ = writeln!(text, "\n{}", Totals::of(found).text());
     let _ = writeln!(text, "Aggregate satisfaction: {}{}", whole.trim(), beside(found));
     if let Some(waits) = &found.waits {
-        let _ = writeln!(text, "\nThis is what is decided so far. {}", hanging(waits, "  "));
+        let _ = writeln!(text, "\nThe results so far. {}", hanging(waits, "  "));
         let _ = writeln!(
             text,
             "`atoll resume last` continues the run; then `atoll validate --of last` prints the whole report"
@@ -109,7 +109,7 @@ fn scenario_text(text: &mut String, scenario: &ScenarioResult, wanted: bool, pai
     for step in scenario.short() {
         step_text(text, scenario, step, paint);
         reasoning(text, &step.verdict, wanted);
-        // What nobody decided is no finding: its evidence is in the JSON.
+        // An undecided step is not a finding: its evidence is in the JSON.
         if step.verdict.passed == Some(false) {
             evidence(text, (&step.sent, &step.observed, &step.log), paint);
             excerpt(text, "evidence", &step.attachments.join("\n"), paint);
@@ -140,7 +140,7 @@ fn head(verdict: &StepVerdict, paint: Paint) -> String {
     format!("{} {score}", sign(verdict.passed, paint))
 }
 
-/// Why; that nobody was asked needs no reason where nobody was wanted.
+/// The reason. It is omitted if no judge was asked and none was wanted.
 fn reasoning(text: &mut String, verdict: &StepVerdict, wanted: bool) {
     if verdict.passed.is_none() && !wanted {
         return;
@@ -159,7 +159,7 @@ fn evidence(text: &mut String, (sent, observed, log): (&str, &str, &str), paint:
     excerpt(text, "log", &lines[lines.len().saturating_sub(LINES)..].join("\n"), paint);
 }
 
-/// The beginning of a text under its name, line by line; nothing where it is empty.
+/// The beginning of a text under a heading, line by line; nothing if it is empty.
 fn excerpt(text: &mut String, name: &str, what: &str, paint: Paint) {
     if what.trim().is_empty() {
         return;

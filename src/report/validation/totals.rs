@@ -2,25 +2,25 @@ use serde::Serialize;
 
 use super::{ScenarioResult, Validation};
 
-/// How many scenarios and steps there are, by how they ended.
+/// The numbers of scenarios and steps, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Scenarios.
+    /// Scenarios by result.
     pub scenarios: Counts,
-    /// Their steps; those of a scenario that was not run are not known.
+    /// Steps by result; those of a scenario that was not run are unknown.
     pub steps: Counts,
 }
 
 /// Parts of a total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// All of them.
+    /// Total number.
     pub total: usize,
-    /// Passed.
+    /// Number that passed.
     pub passed: usize,
-    /// Failed.
+    /// Number that failed.
     pub failed: usize,
-    /// Neither: not run, or not decided.
+    /// Number of others: not run, or undecided.
     pub skipped: usize,
 }
 
@@ -53,7 +53,7 @@ impl Counts {
 }
 
 impl Totals {
-    /// Counts what a validation found.
+    /// Counts the results of a validation.
     pub fn of(found: &Validation) -> Self {
         let decided = |scenario: &ScenarioResult| {
             scenario.passed.filter(|_| scenario.not_run.is_none() && scenario.trouble.is_none())

@@ -1,11 +1,12 @@
-//! The most that the work of a model may cost, before it begins.
+//! An upper bound for the cost of an agent's work, known before it starts.
 
 use crate::llm::Models;
 use crate::llm::registry::Model;
 use crate::meter::Meter;
 use crate::value::Value;
 
-/// What an attempt of `turns` turns may cost: `usd` dollars, if every model of the list has a price. Unknown units
+/// The cost of an attempt of `turns` turns, at most: `usd` dollars if every model of the list has a price.
+/// Units without a bound are missing.
 /// are missing.
 pub(super) fn of(models: &Models, with: &Value, (turns, usd): (u64, f64)) -> Meter {
     let named = match &with["model"] {
@@ -16,11 +17,11 @@ pub(super) fn of(models: &Models, with: &Value, (turns, usd): (u64, f64)) -> Met
     let meant = named.iter().flat_map(|name| models.registry().resolve_alias(name));
     let found: Option<Vec<Model>> =
         meant.map(|name| models.find(name).ok().map(|model| models.fitted(&model))).collect();
-    // An answer that is empty is asked for once more.
+    // An empty answer is requested a second time.
     let calls = count(turns) * 2.0;
     let mut most = Meter::new().with("calls", calls);
     let Some(found) = found else {
-        // Only models with a price are asked, unless the step says otherwise.
+        // By default only models with a price are used.
         return if with["unknown_cost"] == "count" { most } else { most.with("usd", usd) };
     };
     if found.iter().all(|model| model.price.is_some()) {
@@ -33,7 +34,7 @@ pub(super) fn of(models: &Models, with: &Value, (turns, usd): (u64, f64)) -> Met
     let read = read.and_then(|read| read.into_iter().max());
     for (unit, once) in [("tokens_in", read), ("tokens_out", Some(written))] {
         let Some(once) = once.map(count) else { continue };
-        // `tokens` ends the work once they are reached: by one more call.
+        // `tokens` ends the work when the limit is exceeded, which takes one more call.
         let capped = with["tokens"].as_u64().map_or(f64::INFINITY, |tokens| count(tokens) + 2.0 * once);
         most.add(unit, (calls * once).min(capped));
     }

@@ -1,4 +1,4 @@
-//! What an agent is to bring, and whether it has: a file, or the input of a last call; never a guess from prose.
+//! The result that an agent has to deliver, from a file or a final tool call. It is never guessed from prose.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use crate::verb::Failure;
 /// The tool that ends the work.
 pub(super) const FINISH: &str = "finish";
 
-/// Where the result is to come from.
+/// The source of the result.
 pub(super) enum Place {
-    /// Nowhere: the files are all that is wanted.
+    /// None: only the files are wanted.
     Nowhere,
-    /// From a file of the workspace; `true` where it is JSON.
+    /// A file of the workspace; `true` if it is JSON.
     File(String, bool),
-    /// From a call of [`FINISH`], or the last event of a program.
+    /// A call of [`FINISH`], or the last event of an external program.
     Call,
 }
 
-/// What is wanted.
+/// The result that is wanted.
 pub(super) struct Goal {
     pub(super) place: Place,
     pub(super) schema: Option<Arc<Schema>>,
 }
 
 impl Goal {
-    /// A result from `file`, or as `schema` says.
+    /// A result from `file`, or one that fits `schema`.
     pub(super) fn new(file: Option<&str>, schema: Option<Arc<Schema>>) -> Result<Self, Failure> {
         let place = match (file, &schema) {
             (Some(path), _) => {
@@ -46,7 +46,7 @@ impl Goal {
         Ok(Self { place, schema })
     }
 
-    /// The tool that ends the work, where the result comes from a call.
+    /// The tool that ends the work, if the result is passed in a call.
     pub(super) fn tool(&self) -> Option<Tool> {
         let (Place::Call, Some(schema)) = (&self.place, &self.schema) else { return None };
         let source = schema.source();
@@ -60,7 +60,7 @@ impl Goal {
         Some(Tool { name: FINISH.to_owned(), description, schema: input })
     }
 
-    /// What an agent is told about it.
+    /// The instructions for the model.
     pub(super) fn words(&self) -> Option<String> {
         let fit =
             |schema: &Schema| format!(" It is JSON and has to fit this JSON Schema:\n{}", schema.canonical());
@@ -80,14 +80,14 @@ impl Goal {
         }
     }
 
-    /// The result in `input` of the last call, or what is wrong with it.
+    /// The result in `input` of the last call, or its violations.
     pub(super) fn called(&self, input: &Value) -> Result<Value, Vec<String>> {
         let wrapped = self.schema.as_ref().is_some_and(|schema| !is_object(schema.source()));
         let value = if wrapped { input.get("result").unwrap_or(input) } else { input };
         self.fitting(value.clone())
     }
 
-    /// The result in the bytes of its file, or what is wrong with it.
+    /// The result in the bytes of its file, or its violations.
     pub(super) fn written(&self, path: &str, json: bool, bytes: &[u8]) -> Result<Value, Vec<String>> {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return Err(vec![format!("`{path}` is no UTF-8 text")]);
@@ -99,7 +99,7 @@ impl Goal {
         self.fitting(value)
     }
 
-    /// `value`, where it fits the schema.
+    /// `value`, if it fits the schema.
     pub(super) fn fitting(&self, value: Value) -> Result<Value, Vec<String>> {
         let violations = self.schema.as_ref().map(|schema| schema.violations(&value)).unwrap_or_default();
         if violations.is_empty() {
@@ -114,9 +114,9 @@ fn is_object(schema: &Value) -> bool {
     schema["type"] == "object"
 }
 
-/// The failure of a result that never came to fit.
+/// The failure if no result that fits was delivered.
 pub(super) fn unfit(complaints: &[String], answer: &Value) -> Failure {
-    let first = complaints.first().map_or("there is none", String::as_str);
+    let first = complaints.first().map_or("it is missing", String::as_str);
     let more =
         if complaints.len() > 1 { format!(" (and {} more)", complaints.len() - 1) } else { String::new() };
     Failure::rejected(format!("the agent's result does not fit: {first}{more}"))

@@ -1,5 +1,5 @@
-//! What has been said so far, and how it is kept: so that an attempt that is cut off is gone on with, without asking again
-//! for an answer that is there, and so that a long conversation still fits its model.
+//! The conversation so far, and how it is saved: an interrupted attempt resumes without asking again for
+//! answers that were received, and a long conversation still fits the model's context.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -9,15 +9,15 @@ use crate::meter::Meter;
 use crate::value::{Digest, Value, canonical};
 use crate::verb::{Blobs, Failure, Secrets};
 
-/// So many messages at the end of a conversation are never shortened.
+/// The number of messages at the end of a conversation that are never shortened.
 const KEPT: usize = 6;
-/// Texts up to this length, in bytes, are never left out.
+/// The length in bytes up to which a text is never removed.
 const SHORT: usize = 240;
 
-/// A message, and what belongs to it where a model said it.
+/// A message, with details if it is from a model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Part {
-    /// In which turn, from 1; 0 for what began it all.
+    /// The turn, from 1; 0 for the messages before the first answer.
     pub(super) turn: u32,
     pub(super) message: ChatMessage,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,32 +32,32 @@ pub(super) struct Part {
 #[derive(Default)]
 pub(super) struct History {
     pub(super) parts: Vec<Part>,
-    /// The digests of the parts that are kept.
+    /// Digests of the saved parts.
     kept: Vec<Digest>,
-    /// So many of the first parts are told shortened.
+    /// The number of parts, from the start, that are sent shortened.
     pub(super) shortened: usize,
 }
 
-/// What an attempt leaves for the next one.
+/// The state that an attempt leaves for the next one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
     /// See [`super::with::With::key`].
     pub(super) key: Digest,
-    /// The attempt that saved it, and what that one has cost so far: where it is cut off, this is booked.
+    /// The attempt that saved it, with the cost so far: this is recorded if the attempt is interrupted.
     pub(super) attempt: u32,
     pub(super) spent: Meter,
-    /// What attempts before it cost.
+    /// The cost of the attempts before it.
     pub(super) before: Meter,
     parts: Vec<Digest>,
     shortened: usize,
-    /// The files when the last answer came.
+    /// The files at the time of the last answer.
     pub(super) tree: Digest,
     pub(super) repairs: u32,
-    /// Which of the models works.
+    /// The index of the model in use.
     pub(super) model: usize,
 }
 
-/// What a save is made of beside the conversation.
+/// What a save contains besides the conversation.
 pub(super) struct State {
     pub(super) key: Digest,
     pub(super) attempt: u32,
@@ -69,31 +69,31 @@ pub(super) struct State {
 }
 
 impl Saved {
-    /// What `cursor` says, where it belongs to this input.
+    /// The state in `cursor`, if it belongs to this input.
     pub(super) fn read(cursor: Option<&Value>, key: &Digest) -> Option<Self> {
         let saved = Self::deserialize(cursor?).ok()?;
         (saved.key == *key).then_some(saved)
     }
 
-    /// The same for the attempt that continues from it, where all before it cost `before`.
+    /// The state for the attempt that continues from it, if all attempts before that cost `before`.
     pub(super) fn taken_up(&self, attempt: u32, before: &Meter) -> Self {
         Self { attempt, spent: Meter::new(), before: before.clone(), ..self.clone() }
     }
 }
 
 impl History {
-    /// The conversation that was saved.
+    /// Loads the saved conversation.
     pub(super) fn load(saved: &Saved, blobs: &dyn Blobs) -> Result<Self, Failure> {
         let read = |digest: &Digest| {
             let bytes = blobs.get(digest)?;
             serde_json::from_slice(&bytes)
-                .map_err(|e| Failure::permanent(format!("a kept message cannot be read: {e}")))
+                .map_err(|e| Failure::permanent(format!("a saved message cannot be read: {e}")))
         };
         let parts = saved.parts.iter().map(read).collect::<Result<_, Failure>>()?;
         Ok(Self { parts, kept: saved.parts.clone(), shortened: saved.shortened })
     }
 
-    /// Keeps what is new, and gives what the next attempt needs.
+    /// Saves the new messages and returns the cursor for the next attempt.
     pub(super) fn save(&mut self, state: State, blobs: &dyn Blobs) -> Result<Value, Failure> {
         for part in &self.parts[self.kept.len()..] {
             self.kept.push(blobs.put(line(part).as_bytes())?.digest);
@@ -103,12 +103,12 @@ impl History {
         Ok(json!(Saved { key, attempt, spent, before, parts, shortened, tree, repairs, model }))
     }
 
-    /// Adds what is said to the model.
+    /// Adds a message to the model.
     pub(super) fn tell(&mut self, turn: u32, message: ChatMessage) {
         self.parts.push(Part { turn, message, stop: None, model: None, spent: Meter::new() });
     }
 
-    /// What the model is told.
+    /// The messages to send.
     pub(super) fn messages(&self) -> Vec<ChatMessage> {
         let told = |(i, part): (usize, &Part)| {
             if i < self.shortened { shortened(&part.message) } else { part.message.clone() }
@@ -116,12 +116,12 @@ impl History {
         self.parts.iter().enumerate().map(told).collect()
     }
 
-    /// Its length in bytes, as it is told.
+    /// The length in bytes of the messages to send.
     pub(super) fn size(&self) -> usize {
         self.messages().iter().map(ChatMessage::size).sum()
     }
 
-    /// Shortens all but its end; `false` where that is done already.
+    /// Shortens all but the end; `false` if that was already done.
     pub(super) fn shorten(&mut self) -> bool {
         let most = self.parts.len().saturating_sub(KEPT);
         let more = most > self.shortened;
@@ -129,7 +129,7 @@ impl History {
         more
     }
 
-    /// The last text that the model said.
+    /// The last text from the model.
     pub(super) fn last_words(&self) -> String {
         let said = self.parts.iter().rev().filter(|part| part.model.is_some());
         said.map(|part| part.message.content.clone()).find(|text| !text.trim().is_empty()).unwrap_or_default()
@@ -141,7 +141,7 @@ impl History {
     }
 }
 
-/// The input of calls in the order in which it is kept: every later request repeats it in this order.
+/// The input of calls in its saved order: every later request repeats it in this order.
 pub(super) fn part(turn: u32, answer: &ModelResponse, spent: Meter) -> Part {
     let ordered = |call: &ToolCall| {
         let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
@@ -153,12 +153,12 @@ pub(super) fn part(turn: u32, answer: &ModelResponse, spent: Meter) -> Part {
     Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
 }
 
-/// The same text for the same part, whether its answer was read from a tape or not.
+/// The same text for the same part, whether its answer came from a cassette or not.
 fn line(part: &Part) -> String {
     canonical(&json!(part))
 }
 
-/// The same message without what tools brought and were given, where that was long: a line says what was there.
+/// The same message without long tool results and inputs; a line says what was removed.
 fn shortened(message: &ChatMessage) -> ChatMessage {
     let mut short = message.clone();
     for ToolResult { text, name, .. } in &mut short.results {

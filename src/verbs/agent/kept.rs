@@ -1,4 +1,4 @@
-//! What an attempt keeps for the one after it.
+//! The state that an attempt saves for the next one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,18 +17,18 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Nothing was kept yet.
+    /// The cursor when nothing is saved yet.
     pub(super) fn new(cx: &Context, purse: Arc<Purse>) -> Self {
         let cursor = json!({ "attempt": cx.attempt, "spent": Meter::new() });
         Self { cx: cx.clone(), purse, cursor: Mutex::new(cursor) }
     }
 
-    /// An earlier attempt kept `cursor`.
+    /// The cursor that an earlier attempt saved.
     pub(super) fn take_up(&self, cursor: Value) {
         *self.cursor.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
     }
 
-    /// Keeps `cursor`, with what is set aside for a call that waits for its turn, and what is set aside no longer.
+    /// Saves `cursor`, with the amounts reserved for calls that are still queued and the amounts released.
     pub(super) async fn save(&self, mut cursor: Value) -> Result<(), Failure> {
         for (name, sums) in [("waiting", self.purse.waiting()), ("free", self.purse.free())] {
             match cursor.as_object_mut() {
@@ -45,7 +45,7 @@ impl Kept {
     }
 }
 
-/// A call that only waits for its turn costs nothing if the attempt is interrupted.
+/// Marks a call as only queued: it costs nothing if the attempt is interrupted.
 impl QueueMemory for Kept {
     fn keep(&self, waiting: bool) -> StoreFuture<'_, ()> {
         Box::pin(async move {

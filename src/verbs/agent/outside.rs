@@ -1,4 +1,5 @@
-//! Work done by a program of its own: it is started, heard and ended; what it costs is booked whatever becomes of it.
+//! Work by an external program: it is started, its events are read, and it is ended. Its cost is recorded in
+//! every case.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -24,17 +25,17 @@ use crate::tree::Tree;
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Output};
 
-/// How long a program that has told its end may take to end.
+/// Time that a program may take to exit after it reported its end.
 const LINGER: Duration = Duration::from_secs(10);
-/// How much of the beginning and of the end of what it told is kept, in bytes.
+/// Bytes kept from the beginning and from the end of the program's output.
 const HEAD: usize = 2 << 20;
 const TAIL: usize = 6 << 20;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where programs are found, and what they take for their home where no sandbox gives them another.
+/// How programs are found, and the home directory that they use outside a sandbox.
 #[derive(Clone, Debug, Default)]
 pub struct Programs {
-    /// This program's own file, which is started again to look after them.
+    /// The path of this executable, which is started again to supervise programs.
     pub own: PathBuf,
     /// The search path.
     pub path: String,
@@ -42,12 +43,12 @@ pub struct Programs {
     pub home: String,
 }
 
-/// A program at work.
+/// A running program.
 struct Work<'a> {
     with: &'a With,
     coder: Arc<CodingAgent>,
     goal: Goal,
-    /// For what it costs, where it does not say so itself.
+    /// The model, for the price, if the program does not report its cost.
     model: Option<Arc<Model>>,
     cx: &'a Context,
     heard: EventParser,
@@ -55,12 +56,14 @@ struct Work<'a> {
 }
 
 impl Agent {
-    /// Has the program work that `with` names.
+    /// Runs the program that `with` names.
     pub(super) async fn employ(&self, with: &With, name: &str, cx: &Context) -> Result<Output<Out>, Failure> {
         let coder = self.coders.find(name)?;
         if !self.models.asks() {
-            return Err(Failure::permanent(format!("what the agent `{name}` does is on no tape"))
-                .hint("replay with an agent that is a model, or run this step without --replay"));
+            return Err(Failure::permanent(format!(
+                "the work of the agent `{name}` is not recorded in the cassette"
+            ))
+            .hint("replay with a `model` instead of `cli`, or run this step without --replay"));
         }
         let mut work = Work {
             with,
@@ -77,8 +80,8 @@ impl Agent {
         };
         let bench = self.runtimes.bench(&cx.run, with.sandbox)?;
         if !with.sandbox && !self.runtimes.allows_host() {
-            return Err(Failure::permanent(format!("the agent `{name}` is not to run without a sandbox"))
-                .hint("allow it with --allow-host, or leave `sandbox` as it is"));
+            return Err(Failure::permanent(format!("the agent `{name}` may not run without a sandbox"))
+                .hint("allow it with --allow-host, or remove `sandbox = false`"));
         }
         lay_out(&begun, &bench, cx).await?;
         let mut workspace = Workspace::new(&bench, &with.ignore)?;
@@ -90,7 +93,7 @@ impl Agent {
         work.settle(by, &begun, &workspace).await
     }
 
-    /// The model that a program uses, for its price. A program whose cost nobody would know is not started.
+    /// The model that a program uses, for its price. A program whose cost would be unknown is not started.
     fn priced_model(&self, with: &With, coder: &CodingAgent) -> Result<Option<Arc<Model>>, Failure> {
         let name = with.model.as_ref().and_then(|names| names.list().first());
         let full = name.map(|name| full_name(coder, name));
@@ -101,20 +104,17 @@ impl Agent {
         match (&full, &model) {
             (Some(name), Some(model)) => priced(name, model)?,
             _ => {
-                return Err(Failure::permanent(format!(
-                    "nobody knows what the agent `{}` will cost",
-                    coder.name
-                ))
-                .hint(
-                    "name its `model`, so that the registry has the price, or set unknown_cost = \"count\"",
-                ));
+                return Err(Failure::permanent(format!("the cost of the agent `{}` is unknown", coder.name))
+                    .hint(
+                        "set `model` to one with a price in the registry, or set unknown_cost = \"count\"",
+                    ));
             }
         }
         Ok(model)
     }
 }
 
-/// The name in the registry of a model that a program is told to use.
+/// The registry name of the model that a program is started with.
 pub(super) fn full_name(coder: &CodingAgent, name: &str) -> String {
     match &coder.provider {
         Some(provider) if !name.contains('/') => format!("{provider}/{name}"),
@@ -123,19 +123,16 @@ pub(super) fn full_name(coder: &CodingAgent, name: &str) -> String {
 }
 
 impl Work<'_> {
-    /// Starts the program and hears it to its end.
+    /// Starts the program and reads its events until it ends.
     async fn run(&mut self, bench: &AgentWorkspace, programs: &Programs) -> Result<EndedBy, Failure> {
         let asked = self.coder.clone();
         let argv0 = asked.program();
         let (found, dirs) = installed(argv0, &programs.path).ok_or_else(|| {
             Failure::permanent(format!(
-                "the agent `{}` is not installed: there is no `{argv0}` on PATH",
+                "the agent `{}` is not installed: `{argv0}` is not on PATH",
                 asked.name
             ))
-            .hint(format!(
-                "install it, or say where it is: [agents.{}] argv = [\"/path/to/it\", …]",
-                asked.name
-            ))
+            .hint(format!("install it, or set its path: [agents.{}] argv = [\"/path/to/it\", …]", asked.name))
         })?;
         let mut readable = dirs;
         readable.push("/etc/resolv.conf".into());
@@ -181,7 +178,7 @@ impl Work<'_> {
         self.hear(piped).await
     }
 
-    /// What the program is asked.
+    /// The prompt for the program.
     fn wish(&self, files: String) -> LaunchRequest {
         let with = self.with;
         let mut prompt = with.prompt.clone();
@@ -210,7 +207,7 @@ impl Work<'_> {
         }
     }
 
-    /// Hears the program until it ends or a limit is reached; then nothing of it is left.
+    /// Reads events until the program ends or a limit is reached; then stops all of its processes.
     async fn hear(&mut self, mut piped: LineProcess) -> Result<EndedBy, Failure> {
         let clock = self.cx.clock.clone();
         let mut wall = clock.sleep(self.with.wall.0);
@@ -233,7 +230,7 @@ impl Work<'_> {
                     _ => break Ok(None),
                 },
                 () = lingering => {
-                    self.cx.progress.line("the agent told its end and did not end: it is ended");
+                    self.cx.progress.line("the agent reported its end but did not exit: stopping it");
                     break Ok(Some(EndedBy::Done));
                 }
                 () = &mut wall => break Ok(Some(EndedBy::Wall)),
@@ -247,7 +244,7 @@ impl Work<'_> {
                 break Ok(Some(by));
             }
         };
-        // Its output has ended; it may still be at work, for no longer than it may linger.
+        // The output is closed; the program may run on only until the grace period ends.
         let over = match (&ended, self.heard.end) {
             (Ok(None), _) => tokio::select! {
                 code = piped.ended() => Some(code),
@@ -268,7 +265,7 @@ impl Work<'_> {
         }
     }
 
-    /// Takes in a line; whether it tells of another answer.
+    /// Processes a line; returns whether it reports another answer.
     fn take(&mut self, line: &[u8]) -> bool {
         self.told.push(&[line, b"\n"].concat());
         let before = self.heard.turns();
@@ -280,14 +277,15 @@ impl Work<'_> {
         more
     }
 
-    /// Tells what it has cost so far, in case that this process does not live to say so at its end.
+    /// Saves the cost so far, in case this process does not live to report it at the end.
     async fn book(&self) -> Result<(), Failure> {
-        // What it has told is taken for all of it.
+        // The reported cost is taken as complete.
         let told = json!({ "attempt": self.cx.attempt, "spent": self.spent(), "kept": true });
         self.cx.cursors.save(told).await
     }
 
-    /// The limit that it is past, as far as it has told: some programs have none of their own.
+    /// The limit that is exceeded according to the program's reports: some programs have no limits of their
+    /// own.
     fn limit(&self) -> Option<EndedBy> {
         let spent = self.spent();
         let tokens = spent.get("tokens_in") + spent.get("tokens_out");
@@ -306,7 +304,7 @@ impl Work<'_> {
         }
     }
 
-    /// How it ended, by its own word; a program that ends without one failed.
+    /// How it ended, as reported; a program that exits without a report failed.
     fn judge(&self, code: Option<i32>, errors: &str) -> Result<EndedBy, Failure> {
         let name = &self.coder.name;
         let said = |text: &str| -> String { self.cx.secrets.redact(text).chars().take(400).collect() };
@@ -330,11 +328,11 @@ impl Work<'_> {
                 let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
                 let last = errors.lines().last().unwrap_or_default();
                 let message = format!(
-                    "the agent `{name}` ended with {code} and without a word about it: {}",
+                    "the agent `{name}` ended with {code} without reporting a result: {}",
                     said(last)
                 );
                 let failure = classed(errors, message);
-                // One that never said a thing was told something wrong.
+                // A program that never sent an event was started with wrong arguments.
                 let class = if self.heard.events == 0 && failure.class == Class::Transient {
                     Class::Permanent
                 } else {
@@ -345,7 +343,7 @@ impl Work<'_> {
         }
     }
 
-    /// What it cost, as far as it has told.
+    /// The cost reported so far.
     fn spent(&self) -> Meter {
         let usage = self.heard.usage();
         let turns = self.heard.turns();
@@ -369,7 +367,7 @@ impl Work<'_> {
         meter.paid(to, self.with.role.as_deref().unwrap_or_default())
     }
 
-    /// The output, or the failure, with what it cost in either case.
+    /// The output, or the failure; both have the cost.
     async fn settle(
         self,
         by: Result<EndedBy, Failure>,
@@ -388,7 +386,7 @@ impl Work<'_> {
         };
         let (taken, blobs) = (workspace.clone(), self.cx.blobs.clone());
         let left = tokio::task::spawn_blocking(move || locked(&taken).snapshot(&*blobs)).await;
-        let left = left.map_err(|e| Failure::new(Class::Bug, format!("the files cannot be kept: {e}")));
+        let left = left.map_err(|e| Failure::new(Class::Bug, format!("the files cannot be saved: {e}")));
         let left = left.and_then(|left| left).map_err(|failure| failure.spent(spent.clone()))?;
         let result = match self.result(workspace) {
             Ok(result) => result,
@@ -418,7 +416,7 @@ impl Work<'_> {
         }
     }
 
-    /// The result: from its file, from its last event, or from last words that are JSON and nothing else.
+    /// The result: from its file, its last event, or a final message that is only JSON.
     fn result(&self, workspace: &Mutex<Workspace>) -> Result<Option<Value>, Vec<String>> {
         match &self.goal.place {
             Place::Nowhere => Ok(None),
@@ -430,7 +428,7 @@ impl Work<'_> {
                 let value = match &self.heard.result {
                     Some(value) => value.clone(),
                     None => crate::value::parse(self.heard.text.trim())
-                        .map_err(|e| vec![format!("its last words are no JSON: {e}")])?,
+                        .map_err(|e| vec![format!("its final message is not JSON: {e}")])?,
                 };
                 self.goal.fitting(value).map(Some)
             }
@@ -438,14 +436,14 @@ impl Work<'_> {
     }
 }
 
-/// `value` without secrets: a program has its key, and may repeat it.
+/// `value` without secrets: the program has its key and may print it.
 fn hushed(value: Value, cx: &Context) -> Value {
     let text = value.to_string();
     let hushed = cx.secrets.redact(&text);
     if hushed == text { value } else { serde_json::from_str(&hushed).unwrap_or_default() }
 }
 
-/// A failure whose class is told by the words of a vendor.
+/// A failure whose class follows from a vendor's message.
 fn classed(words: &str, message: String) -> Failure {
     let lower = words.to_lowercase();
     let has = |list: &[&str]| list.iter().any(|word| lower.contains(word));

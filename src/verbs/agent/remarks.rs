@@ -1,4 +1,4 @@
-//! What can be said before a run of a step that is done by a program of its own.
+//! Checks before a run for steps that run an external agent.
 
 use super::super::asked::priced;
 use super::outside::full_name;
@@ -7,8 +7,8 @@ use crate::llm::Models;
 use crate::value::Value;
 use crate::verb::Remark;
 
-/// Complains about a program that is unknown, and about a model for it that is misspelt, or has no price although the step
-/// needs one. What a program calls its models is known to it alone, so that a new name is not one of these.
+/// Reports an unknown program, a misspelt model, and a model without a price if the step needs one. A program
+/// may know models that the registry does not, so a new name is not an error.
 pub(super) fn of_program(models: &Models, coders: &CodingAgents, with: &Value) -> Vec<Remark> {
     let literal = |key: &str| with[key].as_str().filter(|text| !text.contains("{{") && !text.contains("{%"));
     let Some(cli) = literal("cli") else { return Vec::new() };
@@ -21,8 +21,8 @@ pub(super) fn of_program(models: &Models, coders: &CodingAgents, with: &Value) -
     };
     let needs_price = !coder.tells_cost() && with.get("unknown_cost").is_none_or(|word| *word == "refuse");
     let Some(name) = literal("model") else {
-        let message = format!("the cost of the agent `{cli}` is unknown, because no `model` is named");
-        let help = "name its `model`, so that the registry has the price, or set unknown_cost = \"count\"";
+        let message = format!("the cost of the agent `{cli}` is unknown, because `model` is not set");
+        let help = "set `model` to one with a price in the registry, or set unknown_cost = \"count\"";
         let is_missing = needs_price && with.get("model").is_none();
         return if is_missing { remark("cli", message, Some(help.to_owned())) } else { Vec::new() };
     };
@@ -40,7 +40,8 @@ pub(super) fn of_program(models: &Models, coders: &CodingAgents, with: &Value) -
     }
 }
 
-/// The model of the same provider that is meant: one that is not listed has another number, or other words, in its name.
+/// The model of the same provider that was probably meant. A name with another number or other words is a
+/// different model.
 fn misspelt<'m>(models: &'m Models, full: &str) -> Option<&'m str> {
     let registry = models.registry();
     let (provider, id) = full.split_once('/')?;

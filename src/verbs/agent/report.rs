@@ -1,4 +1,4 @@
-//! What an agent leaves behind.
+//! The report of an agent's work.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
@@ -11,13 +11,13 @@ use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure};
 use crate::verbs::written::stored;
 
-/// What ended an agent's work.
+/// The reason why the work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndedBy {
-    /// It was done.
+    /// The agent finished.
     Done,
-    /// The limit of answers.
+    /// The limit of turns.
     Turns,
     /// The limit of dollars.
     Usd,
@@ -25,32 +25,38 @@ pub enum EndedBy {
     Tokens,
     /// The limit of time.
     Wall,
-    /// Silence.
+    /// No activity for too long.
     Idle,
-    /// A conversation that no model can read any more.
+    /// A conversation that exceeds the context of every model.
     Context,
 }
 
 impl EndedBy {
-    /// What to say of an agent that brought nothing before that.
+    /// The class, message and hint if there is no result by then.
     fn failure(self) -> Failure {
         let (class, what, hint) = match self {
-            Self::Done => {
-                (Class::Rejected, "the agent ended without a result", "say in the prompt what it is to bring")
+            Self::Done => (
+                Class::Rejected,
+                "the agent ended without a result",
+                "say in the prompt which result is expected",
+            ),
+            Self::Turns => {
+                (Class::Budget, "the agent used up its turns", "raise `turns`, or make the task smaller")
             }
-            Self::Turns => (Class::Budget, "the agent used up its turns", "raise `turns`, or ask for less"),
             Self::Usd => {
                 (Class::Budget, "the agent used up its dollars", "raise `usd`, or use a cheaper model")
             }
             Self::Tokens => {
-                (Class::Budget, "the agent used up its tokens", "raise `tokens`, or ask for less")
+                (Class::Budget, "the agent used up its tokens", "raise `tokens`, or make the task smaller")
             }
-            Self::Wall => (Class::Timeout, "the agent took too long", "raise `wall`, or ask for less"),
-            Self::Idle => (Class::Timeout, "nothing was heard of the agent for too long", "raise `idle`"),
+            Self::Wall => {
+                (Class::Timeout, "the agent took too long", "raise `wall`, or make the task smaller")
+            }
+            Self::Idle => (Class::Timeout, "the agent was idle for too long", "raise `idle`"),
             Self::Context => (
                 Class::Permanent,
                 "the conversation is too long for the model",
-                "use one with a larger context",
+                "use a model with a larger context",
             ),
         };
         Failure::new(class, what).hint(hint)
@@ -61,39 +67,39 @@ impl EndedBy {
     }
 }
 
-/// How an agent's work went.
+/// The outcome of an agent's work.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Report {
-    /// What it said at last.
+    /// The agent's final message.
     pub text: String,
-    /// What the file `result` holds, or what it handed in; absent where neither was asked for.
+    /// Content of the file `result`, or the value passed to `finish`; absent if neither was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// Digest of the tree of all files at the end: wherever a tree is wanted, this output will do.
+    /// Digest of the tree of all files at the end. The whole output can be used wherever a tree is expected.
     #[schemars(with = "String")]
     pub tree: Digest,
-    /// All files at the end.
+    /// Files at the end.
     pub files: Vec<TreeEntry>,
-    /// What it did to files.
+    /// Changes that the agent made to files.
     pub changes: Vec<Touched>,
-    /// What could not be brought back: links that lead out, devices, strange names.
+    /// Paths that could not be saved: links that lead out, devices, unusual names.
     pub left_out: Vec<String>,
-    /// What ended it: `done`, or the limit that it ran into.
+    /// Reason for the end: `done`, or the limit that was reached.
     pub ended_by: EndedBy,
-    /// How many answers it took, attempts that were cut off included.
+    /// Number of answers, including those of interrupted attempts.
     pub turns: u32,
-    /// The model that answered last, or the program.
+    /// Name of the model that answered last, or of the program.
     pub model: String,
-    /// What all of it cost, attempts that were cut off included: `calls`, `tokens_in`, `tokens_out`, `tokens_cached`, `usd`.
+    /// Cost, including interrupted attempts: `calls`, `tokens_in`, `tokens_out`, `tokens_cached`, `usd`.
     #[schemars(with = "std::collections::BTreeMap<String, f64>")]
     pub spent: Meter,
-    /// Digest of what was said and done, a line of JSON for each message.
+    /// Digest of the transcript, a line of JSON for each message.
     #[schemars(with = "String")]
     pub transcript: Digest,
 }
 
-/// What an agent brings: the report of its work. Where the step has a schema, its result, with the report beside its own
-/// fields as `agent`, unless the schema forbids further fields.
+/// The output of an agent: the report of its work. If the step has a schema, the result, with the report
+/// added to its fields as `agent` unless the schema forbids further fields.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Out(pub(super) Value);
@@ -108,15 +114,15 @@ impl JsonSchema for Out {
     }
 }
 
-/// What is known when the work ends.
+/// The facts about finished work.
 pub(super) struct Ending<'a> {
     pub(super) begun: &'a Tree,
-    /// Files that are at the end as they are in this tree.
+    /// Files that are restored from this tree at the end.
     pub(super) fixed: Option<&'a TreeRef>,
     pub(super) left: Snapshot,
     pub(super) by: EndedBy,
     pub(super) result: Option<Value>,
-    /// Whether a result is wanted: without one the files are what was wanted.
+    /// Whether a result is required; otherwise the files are the result.
     pub(super) wants: bool,
     pub(super) text: String,
     pub(super) turns: u32,
@@ -126,7 +132,7 @@ pub(super) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// The output, or the failure of an agent that brought nothing: what it left is in its detail.
+    /// The output, or the failure of an agent without a result; its files are in the detail.
     pub(super) fn settle(self, cx: &Context) -> Result<Out, Failure> {
         let Self { begun, fixed, mut left, by, result, wants, text, turns, model, spent, transcript } = self;
         left.tree.cover(&stored(fixed, cx)?);
@@ -159,7 +165,7 @@ impl Ending<'_> {
     }
 }
 
-/// The report, or where the step has a schema the result with the report in it.
+/// The report, or the result with the report in it if the step has a schema.
 fn shaped(report: Report, cx: &Context) -> Value {
     let whole = |report: &Report| serde_json::to_value(report).unwrap_or_default();
     let (Some(schema), Some(result)) = (&cx.schema, report.result.clone()) else { return whole(&report) };
@@ -175,7 +181,7 @@ fn shaped(report: Report, cx: &Context) -> Value {
     result
 }
 
-/// What a failure of work that was under way carries beside its own detail, so that nothing of it is lost.
+/// The failure of unfinished work: what it produced is added to the detail, so that nothing is lost.
 pub(super) fn with_remains(failure: Failure, remains: Value, spent: Meter) -> Failure {
     let mut detail = match failure.detail.clone() {
         Value::Object(table) => table,

@@ -1,4 +1,4 @@
-//! Looking for a regular expression in files.
+//! Search for a regular expression in files.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use serde::Deserialize;
 use super::tools::{LARGEST, prefix};
 use super::workspace::Workspace;
 
-/// Most places that are shown, and most letters of a line.
+/// The maximum number of matches shown, and of characters of a line.
 const PLACES: usize = 100;
 const WIDTH: usize = 240;
-/// Most bytes of a glob: braces in it nest.
+/// The maximum length of a glob in bytes: braces in it nest.
 const LONGEST: usize = 500;
 
-/// What to look for, and where.
+/// The pattern and where to search.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
@@ -25,7 +25,7 @@ pub(super) struct Search {
     glob: Option<String>,
 }
 
-/// Every line that has it, as `path:line: text`.
+/// Every line that matches, as `path:line: text`.
 pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, String> {
     let pattern = Regex::new(&search.pattern).map_err(|e| format!("the pattern is wrong: {e}"))?;
     if search.glob.as_ref().is_some_and(|glob| glob.len() > LONGEST) {

@@ -1,4 +1,5 @@
-//! The loop: a model is asked, does what it asks for through the tools, and is told what came of it, until it is done.
+//! The agent loop: a model is called, its tool calls are carried out, and their results are sent back, until
+//! it is done.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,9 +28,9 @@ use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Note, Purse};
 use crate::visible;
 
-/// The context of a model of which nobody knows it, in tokens.
+/// The assumed context in tokens of a model whose context is unknown.
 const CONTEXT: u64 = 32_768;
-/// An answer that may not have so many tokens is not asked for.
+/// The minimum number of tokens that an answer must be allowed; below it no call is made.
 const LEAST: u64 = 256;
 
 /// How a conversation ended.
@@ -38,7 +39,8 @@ pub(super) struct End {
     pub(super) result: Option<Value>,
 }
 
-/// A conversation while it goes on. A future of [`Talk::go`] may be dropped at any time: what is here stays true.
+/// A conversation in progress. A future of [`Talk::go`] may be dropped at any time: the state here stays
+/// valid.
 pub(super) struct Talk<'a> {
     pub(super) job: &'a Job,
     pub(super) models: &'a Models,
@@ -46,23 +48,23 @@ pub(super) struct Talk<'a> {
     pub(super) tools: Tools<'a>,
     pub(super) pulse: &'a Pulse,
     pub(super) history: History,
-    /// What this attempt cost, and what those before it did.
+    /// The cost of this attempt, and of those before it.
     pub(super) spent: Meter,
     before: Meter,
     pub(super) turn: u32,
     repairs: u32,
     model: usize,
     flight: Flight,
-    /// What is set aside for answers that are under way.
+    /// The amounts reserved for answers in progress.
     purse: Arc<Purse>,
-    /// What was kept last, for an attempt after this one.
+    /// The state that was last saved for the next attempt.
     kept: Arc<Kept>,
-    /// Whether the next call is the one that an earlier attempt may have sent in vain.
+    /// Whether the next call repeats one that an earlier attempt may have sent without receiving the answer.
     repeats: bool,
 }
 
 impl<'a> Talk<'a> {
-    /// A conversation that begins, or goes on where `saved` was.
+    /// A conversation that starts, or resumes from `saved`.
     pub(super) fn new(
         job: &'a Job,
         models: &'a Models,
@@ -76,7 +78,7 @@ impl<'a> Talk<'a> {
         let (flight, purse) = (Flight::default(), Arc::new(Purse::new(cx)));
         let (turn, repairs, model) = (0, 0, 0);
         let kept = Arc::new(Kept::new(cx, purse.clone()));
-        // An attempt that begins anew where an earlier one has come further repeats none of its calls.
+        // An attempt that starts over, after one that got further, repeats none of that one's calls.
         let repeats = cx.cursor.as_ref().is_none_or(|cursor| cursor["anew"] != true);
         Self {
             job,
@@ -97,27 +99,27 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Goes on where `saved` was.
+    /// Resumes from `saved`.
     pub(super) fn take_up(&mut self, saved: &Saved) -> Result<(), Failure> {
         self.history = History::load(saved, &*self.cx.blobs)?;
         self.before = saved.before.clone();
         self.before.absorb(&saved.spent);
         self.turn = self.history.parts.last().map_or(0, |part| part.turn);
         self.repeats = true;
-        // If it is interrupted before its next answer, the conversation is kept.
+        // Keeps the conversation if this attempt is interrupted before its next answer.
         self.kept.take_up(json!(saved.taken_up(self.cx.attempt, &self.before)));
         (self.repairs, self.model) = (saved.repairs, saved.model.min(self.job.models.len() - 1));
-        self.cx.progress.line(format!("going on after turn {}", self.turn));
+        self.cx.progress.line(format!("resuming after turn {}", self.turn));
         Ok(())
     }
 
-    /// The model that works.
+    /// The model in use.
     pub(super) fn model(&self) -> (&'a str, &'a Arc<Model>) {
         let (name, model) = &self.job.models[self.model];
         (name, model)
     }
 
-    /// Talks until the work is done or a limit is reached.
+    /// Runs until the work is done or a limit is reached.
     pub(super) async fn go(&mut self) -> Result<End, Failure> {
         loop {
             if let Some(end) = self.react().await? {
@@ -138,8 +140,9 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Books what is known of an answer that was being received when the conversation was interrupted: it is paid for. Gives what is not
-    /// known: what calls that were sent and not answered may have cost, which is booked as well.
+    /// Records the cost of an answer that was being received at the interruption: it is paid for. Returns the
+    /// unknown part,
+    /// the possible cost of calls without an answer, which is recorded as well.
     pub(super) fn broken_off(&mut self) -> Meter {
         let Flight { sent, heard, most } = std::mem::take(&mut self.flight);
         let (heard, most) = (heard.into_inner(), most.into_inner().unwrap_or_else(PoisonError::into_inner));
@@ -154,7 +157,7 @@ impl<'a> Talk<'a> {
         unsettled
     }
 
-    /// The end by a limit, with the result where it is there already.
+    /// The end at a limit, with the result if it is already there.
     pub(super) fn ended(&self, by: EndedBy) -> End {
         let result = match &self.job.goal.place {
             Place::File(path, json) => self.file(path, *json).ok(),
@@ -163,7 +166,7 @@ impl<'a> Talk<'a> {
         End { by, result }
     }
 
-    /// All that the conversation cost, attempts before this one included.
+    /// The total cost of the conversation, including earlier attempts.
     pub(super) fn total(&self) -> Meter {
         let mut total = self.before.clone();
         total.absorb(&self.spent);
@@ -185,17 +188,15 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// What is asked next; nothing where an answer cannot be paid.
+    /// The next request; `None` if its answer cannot be paid for.
     fn request(&mut self) -> Option<ModelRequest> {
         let system = system(self.job);
         let tools: Vec<Tool> =
             self.job.with.tools.iter().map(|kind| kind.tool()).chain(self.job.goal.tool()).collect();
         let most = self.most();
-        // Shortened all at once, not at every turn: a provider's cache holds what begins as before.
+        // Shortened in one go, not at every turn: a provider's cache stores requests with the same beginning.
         if tokens(self.history.size()) > most && self.history.shorten() {
-            self.cx
-                .progress
-                .line("the conversation is long: what tools brought at its beginning is left out");
+            self.cx.progress.line("the conversation is long: removing early tool results");
         }
         let (name, model) = self.model();
         let with = &self.job.with;
@@ -216,30 +217,30 @@ impl<'a> Talk<'a> {
         if let Some(affordable) = self.affordable(model, &request)
             && affordable < fitted.most_output(request.max_tokens)
         {
-            // A model that gets no limit cannot be asked for a shorter answer.
+            // A model without a limit parameter cannot be asked for a shorter answer.
             request.max_tokens = Some(affordable).filter(|tokens| *tokens >= LEAST && fitted.sends_limit());
             request.max_tokens?;
         }
         Some(request)
     }
 
-    /// How long the conversation may grow, in tokens.
+    /// The maximum length of the conversation, in tokens.
     fn most(&self) -> u64 {
         let (_, model) = self.model();
         self.job.with.context.unwrap_or_else(|| model.context.unwrap_or(CONTEXT) / 4 * 3)
     }
 
-    /// Whether the model can read `request` and still answer.
+    /// Whether `request` and an answer fit the model's context.
     fn fits(&self, request: &ModelRequest) -> bool {
         let (_, model) = self.model();
         model.context.is_none_or(|context| tokens(sent_bytes(request, model)) < context)
     }
 
-    /// Most tokens of an answer that what is left of the dollars pays for; none where they are free.
+    /// The number of answer tokens that the remaining dollars pay for; `None` if they are free.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "not negative, and cut off is right"
+        reason = "not negative, and truncation is intended"
     )]
     fn affordable(&self, model: &Model, request: &ModelRequest) -> Option<u64> {
         let price = model.price.filter(|price| price.output > 0.0)?;
@@ -249,12 +250,12 @@ impl<'a> Talk<'a> {
         Some((left / price.output).max(0.0) as u64)
     }
 
-    /// `spent`, which `model` got.
+    /// `spent` for a call of `model`.
     fn paid(&self, model: &Model, spent: &Meter) -> Meter {
         spent.plain().paid(model.full_name(), self.job.with.role.as_deref().unwrap_or_default())
     }
 
-    /// Asks, and the next model where one cannot be reached.
+    /// Calls the model, and the next one if it cannot be reached.
     async fn ask(&mut self, mut request: ModelRequest) -> Result<(), Failure> {
         let mut silent = false;
         loop {
@@ -329,14 +330,14 @@ impl<'a> Talk<'a> {
                     }
                     self.model += 1;
                     let next = self.model().0;
-                    self.cx.progress.line(format!("{name} does not answer ({failure}): {next} goes on"));
+                    self.cx.progress.line(format!("{name} failed ({failure}): continuing with {next}"));
                     next.clone_into(&mut request.model);
                 }
             }
         }
     }
 
-    /// Keeps everything up to the last answer: an attempt that is cut off now does not ask for it again.
+    /// Saves everything up to the last answer: an attempt that is interrupted now does not request it again.
     async fn save(&mut self) -> Result<(), Failure> {
         let snapshot = self.snapshot().await?;
         let state = State {
@@ -352,14 +353,14 @@ impl<'a> Talk<'a> {
         self.kept.save(cursor).await
     }
 
-    /// The files as they are now.
+    /// The tree of the current files.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Failure> {
         let (workspace, blobs) = (self.tools.workspace.clone(), self.cx.blobs.clone());
         let kept = tokio::task::spawn_blocking(move || locked(&workspace).snapshot(&*blobs));
-        kept.await.map_err(|e| Failure::new(Class::Bug, format!("the files cannot be kept: {e}")))?
+        kept.await.map_err(|e| Failure::new(Class::Bug, format!("the files cannot be saved: {e}")))?
     }
 
-    /// Does what the last answer asks for; the end, where it is one.
+    /// Carries out the tool calls of the last answer; returns the end if it is one.
     async fn react(&mut self) -> Result<Option<End>, Failure> {
         let Some(last) = self.history.parts.last().filter(|part| part.message.role == Role::Assistant) else {
             return Ok(None);
@@ -386,7 +387,7 @@ impl<'a> Talk<'a> {
         self.history.tell(self.turn, ChatMessage::user(text));
     }
 
-    /// Calls the tools one after the other; the end, where the last of them is a result that fits.
+    /// Runs the tool calls in order; returns the end if the last one is a result that fits.
     async fn serve(&mut self, calls: &[ToolCall]) -> Result<Option<End>, Failure> {
         let mut results = Vec::new();
         for call in calls {
@@ -404,7 +405,7 @@ impl<'a> Talk<'a> {
                     Err(text) => (text, true),
                 }
             };
-            let how = if failed { "went wrong" } else { "done" };
+            let how = if failed { "failed" } else { "done" };
             self.cx.progress.line(format!("turn {}: {} {how}", self.turn, called(call)));
             let text = self.cx.secrets.redact(if text.is_empty() { "[nothing]" } else { &text });
             let text = visible::escape(&text).into_owned();
@@ -414,7 +415,7 @@ impl<'a> Talk<'a> {
         Ok(None)
     }
 
-    /// The model says that it is done: whether the result is there.
+    /// Handles a final answer: checks whether the result is there.
     fn settle(&mut self) -> Result<Option<End>, Failure> {
         let complaint = match &self.job.goal.place {
             Place::Nowhere => return Ok(Some(End { by: EndedBy::Done, result: None })),
@@ -433,19 +434,19 @@ impl<'a> Talk<'a> {
         self.job.goal.written(path, json, &bytes)
     }
 
-    /// `failure` with what helps a model that has called no tool at all.
+    /// `failure` with a hint for a model that has not called any tool.
     fn without_tools(&self, failure: Failure) -> Failure {
         if self.history.parts.iter().any(|part| !part.message.calls.is_empty()) {
             return failure;
         }
         let name = self.model().1.full_name();
         failure.hint(format!(
-            "{name} called no tool: where it can be held to a schema, say in atoll.toml [models.\"{name}\"] features = \
+            "{name} called no tool; if the provider supports schemas, set in atoll.toml [models.\"{name}\"] features = \
              {{ tools = false, json_schema = true }}"
         ))
     }
 
-    /// What the model is told of a result that does not fit, as long as it may mend it.
+    /// The message to the model about a result that does not fit, while corrections are left.
     fn complain(&mut self, violations: &[String], answer: &Value) -> Result<String, Failure> {
         if self.repairs >= self.job.with.repairs {
             return Err(self.without_tools(unfit(violations, answer)));
@@ -457,12 +458,12 @@ impl<'a> Talk<'a> {
     }
 }
 
-/// The workspace, whatever became of who had it before.
+/// The workspace, even if the thread that held its lock panicked.
 pub(super) fn locked(workspace: &Mutex<Workspace>) -> std::sync::MutexGuard<'_, Workspace> {
     workspace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The tree that an attempt begins with: the one that was saved, or that of the input.
+/// The tree to start from: the saved one, or that of the input.
 pub(super) fn first_tree(job: &Job, saved: Option<&Saved>, cx: &Context) -> Result<(Tree, Tree), Failure> {
     let given = match &job.with.tree {
         Some(tree) => Tree::load(&*cx.blobs, &tree.tree)?,

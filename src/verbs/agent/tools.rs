@@ -1,4 +1,5 @@
-//! The tools of an agent: what a model is told of them, and what they do. What goes wrong is told to the model.
+//! The tools of an agent: their descriptions for the model, and what they do. Errors are reported to the
+//! model.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,17 +23,17 @@ use crate::verb::{Failure, Grants, MemoryBlobs};
 use crate::verbs::unusual;
 use crate::visible;
 
-/// Most bytes of a file that is read, edited or searched.
+/// The maximum size in bytes of a file that is read, edited or searched.
 pub(super) const LARGEST: u64 = 8 << 20;
-/// Most lines and bytes that one call of `read` shows.
+/// The maximum number of lines and of bytes that one call of `read` shows.
 const LINES: usize = 2_000;
 const SHOWN: usize = 48 << 10;
-/// Most files that one call of `list` shows.
+/// The maximum number of files that one call of `list` shows.
 const LISTED: usize = 500;
-/// How much of the beginning and the end of each output of a command is shown, in bytes.
+/// The number of bytes shown from the beginning and the end of each output of a command.
 const HEAD: usize = 4 << 10;
 const TAIL: usize = 12 << 10;
-/// No command may be given more time.
+/// The maximum time for a command.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 #[derive(Deserialize)]
@@ -74,18 +75,18 @@ struct Run {
     timeout: Option<f64>,
 }
 
-/// What the tools work on.
+/// The workspace and limits of the tools.
 pub(super) struct Tools<'a> {
     pub(super) kinds: &'a [Kind],
     pub(super) workspace: Arc<Mutex<Workspace>>,
     pub(super) bench: &'a AgentWorkspace,
     pub(super) patience: Duration,
-    /// Which unusual files the user allows.
+    /// The unusual files that the user allows.
     pub(super) grants: Arc<Grants>,
 }
 
 impl Kind {
-    /// What the model calls it.
+    /// The name for the model.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -139,7 +140,7 @@ impl Kind {
         }
     }
 
-    /// What the model is told.
+    /// The description for the model.
     pub(super) fn tool(self) -> Tool {
         let (description, properties, required) = self.about();
         let schema = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
@@ -148,7 +149,8 @@ impl Kind {
 }
 
 impl Tools<'_> {
-    /// Does what `call` asks for. What goes wrong with it is the inner error; only our own trouble is the outer one.
+    /// Carries out `call`. A problem with the call is the inner error; only a problem of Atoll is the outer
+    /// one.
     pub(super) async fn call(&self, call: &ToolCall) -> Result<Result<String, String>, Failure> {
         let Some(kind) = self.kinds.iter().copied().find(|kind| kind.word() == call.name) else {
             let known: Vec<&str> = self.kinds.iter().map(|kind| kind.word()).collect();
@@ -165,7 +167,8 @@ impl Tools<'_> {
             let workspace = workspace.lock().unwrap_or_else(PoisonError::into_inner);
             on_files(kind, &value, &workspace, &grants)
         });
-        done.await.map_err(|e| Failure::new(crate::verb::Class::Bug, format!("a tool broke down: {e}")))
+        done.await
+            .map_err(|e| Failure::new(crate::verb::Class::Bug, format!("internal error in a tool: {e}")))
     }
 
     async fn run(&self, run: Run) -> Result<Result<String, String>, Failure> {
@@ -239,8 +242,8 @@ fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
     Ok(if shown.is_empty() { "[the file is empty]".to_owned() } else { shown })
 }
 
-/// Errors: a delivery would refuse the file at `path`. A file that is there already may be changed unless it is refused in
-/// any case: it came with the program, or the delivery checks it.
+/// Errors if a delivery would refuse the file at `path`. An existing file may be changed unless its path is
+/// always refused: it came with the program, or the delivery checks it.
 fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(), String> {
     match unusual::found(path, grants) {
         None => Ok(()),
@@ -257,7 +260,7 @@ fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(),
 fn write(write: &Write, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
     let path = local(&write.path)?;
     deliverable(&path, workspace, grants)?;
-    // A model that goes round in circles is told that it does. A result may be the same as the one that was there before.
+    // Tells a model that repeats itself. The content may equal an earlier one.
     let same =
         workspace.fs.read(Path::new(&path), LARGEST).is_ok_and(|before| before == write.content.as_bytes());
     if same && !workspace.is_stale(&path) {
@@ -276,7 +279,7 @@ fn edit(change: Change, workspace: &Workspace, grants: &Grants) -> Result<String
     let mut tree = Tree::new();
     tree.put(&blobs, &path, text.as_bytes()).map_err(|e| e.to_string())?;
     let Change { mut find, mut replace, all, .. } = change;
-    // The model has seen characters without a shape as escapes, and copies these.
+    // The model was shown invisible characters as escapes, and copies these.
     if !text.contains(&find) && text.contains(&visible::unescape(&find)) {
         find = visible::unescape(&find);
         replace = visible::unescape(&replace);
@@ -310,7 +313,7 @@ fn list(list: &List, workspace: &Workspace) -> Result<String, String> {
     Ok(if lines.is_empty() { "[no files]".to_owned() } else { lines.join("\n") })
 }
 
-/// What the paths of files below a directory begin with.
+/// The prefix of the paths below a directory.
 pub(super) fn prefix(path: &str) -> Result<String, String> {
     let trimmed = path.trim_end_matches('/');
     if matches!(trimmed, "" | "." | WORK) {

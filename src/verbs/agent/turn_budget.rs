@@ -1,4 +1,4 @@
-//! The money for one answer of a model that works: under the agent's own limit, and under those of the run.
+//! The budget for one answer: limited by the agent's own limit and by those of the run.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,12 @@ use crate::llm::{CallBudget, StoreFuture};
 use crate::meter::Meter;
 use crate::verb::{Cause, Class, Covered, Failure};
 
-/// An answer in progress: how long its request is, and what has come in, in bytes.
+/// An answer in progress: the length of its request, and the bytes received so far.
 #[derive(Default)]
 pub(super) struct Flight {
     pub(super) sent: usize,
     pub(super) heard: AtomicUsize,
-    /// The most that it may cost.
+    /// Its maximum cost.
     pub(super) most: Mutex<Meter>,
 }
 
@@ -23,7 +23,7 @@ impl Flight {
     }
 }
 
-/// Pays for one call of a turn.
+/// Reserves the cost of one call.
 pub(super) struct TurnBudget<'a> {
     covered: &'a Covered<'a>,
     flight: &'a Flight,
@@ -31,8 +31,9 @@ pub(super) struct TurnBudget<'a> {
 }
 
 impl<'a> TurnBudget<'a> {
-    /// Pays with `covered`; `affordable` is how many tokens the rest of the agent's own dollars pays for, none if they are
-    /// free.
+    /// Uses the reservation `covered`; `affordable` is the number of tokens that the agent's remaining
+    /// dollars pay for,
+    /// `None` if they are free.
     pub(super) fn new(covered: &'a Covered<'a>, flight: &'a Flight, affordable: Option<u64>) -> Self {
         Self { covered, flight, affordable }
     }
@@ -63,7 +64,7 @@ impl CallBudget for TurnBudget<'_> {
     }
 }
 
-/// Whether `failure` is that of a call beyond the agent's own limit.
+/// Whether `failure` is about a call that exceeds the agent's own limit.
 pub(super) fn is_beyond_own(failure: &Failure) -> bool {
     failure.cause == Some(Cause::OwnLimit)
 }

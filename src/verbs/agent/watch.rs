@@ -1,34 +1,34 @@
-//! Whether somebody is still at work.
+//! Idle detection: whether there was activity recently.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, Millis, millis};
 
-/// When somebody was last heard of.
+/// The time of the last activity.
 pub(super) struct Pulse {
     heard: AtomicU64,
     busy: AtomicBool,
 }
 
 impl Pulse {
-    /// Heard of now.
+    /// Activity now.
     pub(super) fn new(now: Millis) -> Self {
         Self { heard: AtomicU64::new(now), busy: AtomicBool::new(false) }
     }
 
-    /// Heard of at `now`.
+    /// Activity at `now`.
     pub(super) fn beat(&self, now: Millis) {
         self.heard.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Whether what is under way has a limit of its own: then nobody is missed.
+    /// Whether the current operation has a time limit of its own: then there is no idle limit.
     pub(super) fn busy(&self, busy: bool, now: Millis) {
         self.busy.store(busy, Ordering::Relaxed);
         self.beat(now);
     }
 
-    /// Resolves when nobody was heard of for `span`.
+    /// Resolves when there was no activity for `span`.
     pub(super) async fn stopped(&self, clock: &dyn Clock, span: Duration) {
         loop {
             let silence = clock.now().saturating_sub(self.heard.load(Ordering::Relaxed));

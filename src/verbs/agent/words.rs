@@ -1,4 +1,4 @@
-//! What an agent is told, and what is said of it.
+//! The instructions for an agent, and the progress messages about it.
 
 use serde_json::json;
 
@@ -10,8 +10,11 @@ use crate::verb::{Class, Failure};
 
 pub(super) fn asking_line(turn: u32, request: &ModelRequest, model: &Model) -> String {
     let dropped: Vec<_> = left_out(request, model).into_iter().filter(|what| *what != "cache mark").collect();
-    let left =
-        if dropped.is_empty() { String::new() } else { format!("; it takes no {}", dropped.join(", no ")) };
+    let left = if dropped.is_empty() {
+        String::new()
+    } else {
+        format!("; not supported and removed: {}", dropped.join(", "))
+    };
     let (messages, bytes) = (request.messages.len(), request.size());
     format!("turn {turn}: asking {}: {messages} messages, {bytes} bytes{left}", model.full_name())
 }
@@ -23,7 +26,7 @@ pub(super) fn answer_line(answer: &ModelResponse, model: &Model, spent: &Meter) 
     format!("{} tokens in ({} cached), {} out, {cost}", usage.tokens_in, usage.cache_read, usage.tokens_out)
 }
 
-/// A call in a few words.
+/// A short description of a call.
 pub(super) fn called(call: &ToolCall) -> String {
     let about =
         ["path", "pattern", "command"].iter().find_map(|key| call.input[*key].as_str()).unwrap_or_default();
@@ -32,7 +35,7 @@ pub(super) fn called(call: &ToolCall) -> String {
     format!("{} {about}{more}", call.name).trim_end().to_owned()
 }
 
-/// What stands above the conversation.
+/// The system text.
 pub(super) fn system(job: &Job) -> String {
     let mut parts = vec![
         "You work in a directory of files, through tools. Paths are relative to it. Look before you change, change no \
@@ -47,7 +50,7 @@ pub(super) fn system(job: &Job) -> String {
 
 pub(super) fn refused(text: &str, model: &str) -> Failure {
     let shown: String = text.chars().take(4_000).collect();
-    Failure::new(Class::Refused, format!("{model}: the model declined to go on"))
+    Failure::new(Class::Refused, format!("{model}: the model declined to continue"))
         .hint("reword the prompt, or name another model")
         .detail(json!({ "answer": shown }))
 }

@@ -13,48 +13,48 @@ use crate::runtime::process::{AgentWorkspace, WORK};
 use crate::tree::{Tree, TreeFile, check_path};
 use crate::verb::{Blobs, Failure};
 
-/// Most bytes that all files together may have.
+/// The maximum size of all files together, in bytes.
 const LARGEST: u64 = 512 << 20;
 
-/// Most files that an agent may have.
+/// The maximum number of files.
 const MOST: usize = 50_000;
 
-/// What an agent did to a file.
+/// A change that an agent made to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Touched {
-    /// Its path.
+    /// Path of the file.
     pub path: String,
-    /// `added`, `changed` or `deleted`.
+    /// Kind of change: `added`, `changed` or `deleted`.
     pub op: &'static str,
 }
 
-/// The files of a bench, as the tools see them. Calls may block for the disk.
+/// The files of a workspace for the tools. Calls may block for the disk.
 pub(super) struct Workspace {
     pub(super) fs: RootedFs,
     ignore: GlobSet,
-    /// What was read of files that nobody has written to since.
+    /// A cache of file contents that have not been written to since.
     known: HashMap<String, (Stamp, TreeFile)>,
-    /// The file of the result as it lay there before the work began: that is no result.
+    /// The result file as it was before the work began: unchanged, it is not a result.
     stale: Option<(String, Stamp)>,
 }
 
-/// The files at one moment.
+/// A snapshot of the files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) tree: Tree,
-    /// What no tree can hold.
+    /// Paths that a tree cannot contain.
     pub(super) left_out: Vec<String>,
 }
 
 impl Workspace {
-    /// The files of `bench`, of which those that `ignore` names are not brought back.
+    /// The files of `bench`; files that match `ignore` are not saved.
     pub(super) fn new(bench: &AgentWorkspace, ignore: &[String]) -> Result<Self, Failure> {
         let fs = RootedFs::open(&bench.workspace()).map_err(|e| ours(&e))?;
         let fs = fs.owned_by(bench.owner()).following_links();
         Ok(Self { fs, ignore: globs(ignore)?, known: HashMap::new(), stale: None })
     }
 
-    /// Notes that `path`, where it is there now, was not written by the work that begins.
+    /// Notes the state of `path` before the work begins.
     pub(super) fn before_work(&mut self, path: &str) -> Result<(), Failure> {
         let listing = self.list(&|other| other != path && !path.starts_with(&format!("{other}/")));
         let entry = listing.map_err(|e| ours(&e))?.files.into_iter().find(|entry| entry.path == path);
@@ -62,7 +62,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// The bytes of the file `path`, which the work has written.
+    /// The bytes of the file `path`, which must have been written during the work.
     pub(super) fn result(&self, path: &str) -> Result<Vec<u8>, String> {
         let bytes = self.fs.read(Path::new(path), super::tools::LARGEST).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => format!("there is no file `{path}`"),
@@ -74,7 +74,7 @@ impl Workspace {
         Ok(bytes)
     }
 
-    /// Whether `path` is the file of the result and has not been written since the work began.
+    /// Whether `path` is the result file and has not been written since the work began.
     pub(super) fn is_stale(&self, path: &str) -> bool {
         let Some((_, stamp)) = self.stale.as_ref().filter(|(stale, _)| stale == path) else { return false };
         let listing = self.list(&|other| other != path && !path.starts_with(&format!("{other}/")));
@@ -82,7 +82,7 @@ impl Workspace {
         entries.iter().any(|entry| entry.path == path && entry.stamp == *stamp)
     }
 
-    /// Keeps all files.
+    /// Saves all files.
     pub(super) fn snapshot(&mut self, blobs: &dyn Blobs) -> Result<Snapshot, Failure> {
         let listing = self.list(&|path| self.ignore.is_match(path)).map_err(|e| grown(&e))?;
         let size: u64 = listing.files.iter().map(|file| file.size).sum();
@@ -104,7 +104,7 @@ impl Workspace {
         Ok(Snapshot { tree: Tree { files, ..Tree::default() }, left_out })
     }
 
-    /// All files that a tree may hold, without what `ignore` says of a path.
+    /// The files that a tree may contain; `ignore` returns a reason to skip a path.
     pub(super) fn list(&self, ignore: &dyn Fn(&str) -> bool) -> std::io::Result<Listing> {
         let unfit = |path: &str| match check_path(path) {
             Ok(checked) if checked == path => None,
@@ -114,7 +114,7 @@ impl Workspace {
         self.fs.list(MOST, ignore, &unfit)
     }
 
-    /// A file, kept; nothing where it is gone or was replaced since it was listed.
+    /// A saved file; `None` if it disappeared or was replaced after it was listed.
     fn file(&self, entry: &FileEntry, blobs: &dyn Blobs) -> Result<Option<TreeFile>, Failure> {
         match self.known.get(&entry.path) {
             Some((seen, file)) if *seen == entry.stamp => return Ok(Some(*file)),
@@ -131,17 +131,17 @@ fn ours(e: &std::io::Error) -> Failure {
 }
 
 fn grown(e: &std::io::Error) -> Failure {
-    Failure::permanent(format!("the workspace cannot be kept: {e}"))
-        .hint("name what need not be brought back under `ignore`, e.g. [\"target\", \"node_modules\"]")
+    Failure::permanent(format!("the workspace cannot be saved: {e}"))
+        .hint("add files that need not be saved to `ignore`, e.g. [\"target\", \"node_modules\"]")
 }
 
-/// `path` as a model writes it, in the one form that files have: it may have seen the directory's own name.
+/// Normalizes `path` as a model writes it: it may have seen the absolute path of the workspace.
 pub(super) fn local(path: &str) -> Result<String, String> {
     let inside = path.strip_prefix(WORK).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path);
     check_path(inside).map_err(|why| format!("{path:?} is no path here: {why}"))
 }
 
-/// What became of `from`.
+/// The changes from `from`.
 pub(super) fn touched(from: &Tree, to: &Tree) -> Vec<Touched> {
     let op = |path: &String| match (from.files.get(path), to.files.get(path)) {
         (None, Some(_)) => Some("added"),

@@ -58,7 +58,7 @@ async fn a_delivery_is_exact_and_takes_nobody_elses_files() {
 
     fs::write(bench.path("out/notes"), "mine").unwrap();
     let refused = bench.refused(deliver(&first, "out")).await;
-    assert!(refused.message.contains("no earlier delivery"), "{refused}");
+    assert!(refused.message.contains("not from an earlier delivery"), "{refused}");
     assert_eq!(fs::read_to_string(bench.path("out/notes")).unwrap(), "mine");
     let forced = json!({"tree": first, "into": "out", "force": true});
     bench.run(forced).await.unwrap();
@@ -82,7 +82,7 @@ async fn a_delivery_of_files_that_others_obey_waits_for_consent() {
     assert!(failure.message.contains(".github/workflows/ci.yml (obeyed by CI systems"), "{failure}");
     assert!(failure.hint.unwrap().contains("--allow-file '.github/workflows/ci.yml'"));
     assert!(!bench.path("out").exists());
-    // What the user gave needs none, and what is there already neither.
+    // Files that the user provided, or that are already there, need no permission.
     let mut own = with.clone();
     own["trusted"] = tree.clone();
     bench.run(own).await.unwrap();
@@ -132,6 +132,6 @@ async fn nothing_is_delivered_into_git_or_as_a_repository() {
     let plain = bench.tree(&[("pre-commit", "x")]);
     for into in [".git/hooks", "sub/.GIT", ".atoll/x"] {
         let failure = bench.refused(json!({"tree": plain, "into": into})).await;
-        assert!(failure.message.contains("a step writes nothing into"), "{failure}");
+        assert!(failure.message.contains("steps may not write into"), "{failure}");
     }
 }

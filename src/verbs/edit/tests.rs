@@ -84,7 +84,7 @@ async fn a_bad_answer_is_rejected_with_the_reason() {
         assert_eq!(failure.class, Class::Rejected, "{failure}");
         assert!(failure.message.contains(word) && failure.hint.is_some(), "{failure:?}");
     }
-    // A writer that is known to have come to an end may leave out the last end line, and nothing else.
+    // If the text is known to be complete, only the last end line may be missing.
     let unclosed = "=== FILE: a ===\n1\n=== END FILE ===\n=== FILE: b ===\n2";
     let out = bench.run(json!({"text": unclosed, "ended": true})).await.unwrap();
     assert_eq!(out["files"][1], json!({"path": "b", "size": 2}), "{out}");
@@ -120,7 +120,7 @@ async fn what_is_fixed_stays_as_it_is() {
         assert_eq!(bench.text(&out["tree"], path), text, "{path}");
     }
     assert_eq!(out["files"].as_array().unwrap().len(), 3);
-    // The writer is told which of its edits had no effect.
+    // The output reports which edits had no effect.
     let kept = &out["changes"][0];
     assert_eq!(
         (&kept["path"], &kept["op"], &kept["bytes"]),
@@ -159,7 +159,7 @@ async fn a_model_writes_no_file_that_others_obey() {
             assert!(failure.message.contains(word), "{failure}");
         }
     }
-    // One that is there already may stay, but not change.
+    // An unusual file that already exists may stay, but not change.
     let mut tree = Tree::new();
     tree.put(&*bench.cx.blobs, ".envrc", b"export A=1\n").unwrap();
     let base = tree.save(&*bench.cx.blobs).unwrap().tree;

@@ -1,4 +1,4 @@
-//! The images of services that an environment says how to build.
+//! Builds the images of services that an environment describes.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::value::Value;
 use crate::verb::{Context, Failure};
 use crate::verbs::image::{DISK, MEMORY, PATIENCE};
 
-/// How much of the log of a build a failure shows, in characters.
+/// The length of the end of a build log that a failure shows, in characters.
 const LOG: usize = 2000;
 
-/// Builds all that `out` says is to be built, and puts the images into its services.
+/// Builds all images listed in `out`, and adds them to the services.
 pub(super) async fn build_all(
     out: &mut Out,
     runtime: RuntimeKind,
@@ -57,7 +57,7 @@ async fn build_one(
             let message =
                 format!("the service `{}` of the environment does not build: {reason}\n{log}", build.service);
             Err(Failure::permanent(message.trim_end().to_owned())
-                .hint("mend its Dockerfile or the files next to it"))
+                .hint("fix its Dockerfile or the files next to it"))
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What changes from run to run without meaning anything: moments, addresses in memory, client ports, identifiers.
+//! Values that change from run to run without a meaning: times, memory addresses, client ports, identifiers.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A kind of noise, and what is written in its place.
+/// A kind of noise, and its replacement.
 type Noise = (Regex, &'static str);
 
 fn noise(pattern: &str, instead: &'static str) -> Option<Noise> {
@@ -37,7 +37,7 @@ pub(super) fn steady(text: &str) -> String {
     without(text, MOMENTS.iter().chain(NAMES.iter()))
 }
 
-/// `text` without ports and identifiers. Its moments stay: in a request they are what is tested.
+/// `text` without ports and identifiers. Times stay: in a request they are part of the test.
 pub(super) fn unnamed(text: &str) -> String {
     without(text, NAMES.iter())
 }
@@ -52,7 +52,7 @@ fn without<'n>(text: &str, kinds: impl Iterator<Item = &'n Noise>) -> String {
     })
 }
 
-/// The end of a text, without the number of bytes that were cut, which is different in each run.
+/// The end of a text, without the number of removed bytes, which is different in each run.
 pub(super) fn without_count(text: &str) -> String {
     static COUNT: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("^… [0-9]+ bytes cut …").ok());
     COUNT.as_ref().map_or_else(|| text.to_owned(), |count| count.replace(text, "…").into_owned())

@@ -15,7 +15,7 @@ fn run(verb: &dyn DynVerb, with: Value) -> Value {
     done.expect("a pure verb never waits").unwrap().value
 }
 
-/// The graded scenarios of observations, with verdicts on them.
+/// The graded scenarios of observations with verdicts.
 fn graded(seen: &[Value], verdicts: &Value) -> Value {
     let listed: Vec<Value> =
         seen.iter().map(|seen| json!({"id": seen["id"], "visibility": seen["visibility"]})).collect();
@@ -67,7 +67,7 @@ proptest! {
         }
     }
 
-    /// Fixed words and tens, and nothing of what was sent or came back.
+    /// Fixed words and tens only, and no part of a request or an answer.
     #[test]
     fn categories_hold_nothing_free(a in observation("a"), score in 0i64..=100) {
         let verdicts: Vec<Value> = (0..6)
@@ -92,7 +92,7 @@ fn step(sent: &str, observed: &str, more: &Value) -> Value {
     step
 }
 
-/// Two findings are one only if all that was sent and all that came back is the same.
+/// Two findings are the same only if their whole requests and answers are the same.
 #[test]
 fn a_finding_is_told_by_the_whole_request_and_answer() {
     let steps = [
@@ -136,7 +136,7 @@ fn a_finding_is_told_by_the_whole_request_and_answer() {
     );
 }
 
-/// A step that could not be sent says which earlier answer lacks something.
+/// The finding of a step that could not be sent names the earlier answer that lacks a value.
 #[test]
 fn a_step_that_could_not_be_sent_names_what_is_lacking() {
     let login = step(
@@ -179,7 +179,7 @@ fn of_a_gate_it_is_told_only_that_the_program_does_not_start() {
     assert_eq!(kinds(&told), ["step", "start"]);
     let expected = json!({"kind": "step", "via": "request", "what": "assertion", "status": "5xx", "score": 0, "key": told[0]["key"]});
     assert_eq!(told[0], expected);
-    // A program that does not build is found by its build, not by its scenarios.
+    // A program that does not build has a finding for its build, not for its scenarios.
     let unbuilt = json!([{"id": "z", "fault": {"kind": "build", "reason": "exit code 1", "log": "boom"}}]);
     assert_eq!(found(&unbuilt, &json!({})), Vec::<Value>::new());
     let build = json!({"ok": false, "exit_code": 2, "reason": "make failed", "log": format!("{}make: *** 2\n", "x\n".repeat(900))});

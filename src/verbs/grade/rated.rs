@@ -1,4 +1,4 @@
-//! The score of one scenario: of its steps, of its criteria, of all of it.
+//! The score of one scenario: of its steps, of its criteria, and of the whole.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,19 @@ use crate::verbs::graded::{
     BrokenSetup, By, Capture, Decision, Graded, GradedCriteria, GradedStep, SetupStep, mean,
 };
 
-/// How scores come about.
+/// The inputs of scoring.
 pub(super) struct Rules<'a> {
     /// Verdicts of a judge by their keys.
     pub(super) book: HashMap<&'a str, &'a Verdict>,
-    /// Why a step without a verdict has none.
+    /// The reason for steps without a verdict.
     pub(super) unanswered: &'a str,
     pub(super) passing: Bar,
-    /// Whether criteria of a scenario count.
+    /// Whether criteria of scenarios are judged.
     pub(super) criteria: bool,
 }
 
 impl Rules<'_> {
-    /// What `became` of the scenario `listed`, with its score.
+    /// The result `became` of the scenario `listed`, with its score.
     pub(super) fn rate(&self, listed: &Listed, became: &Became) -> Graded {
         let mut graded = blank(listed);
         let mut is_judged = false;
@@ -98,7 +98,7 @@ impl Rules<'_> {
         }
     }
 
-    /// What the judge says of `key`.
+    /// The verdict of the judge for `key`.
     fn judged(&self, key: &str) -> Decision {
         let Some(verdict) = self.book.get(key) else {
             return Decision {
@@ -121,8 +121,8 @@ impl Rules<'_> {
         }
     }
 
-    /// The score of the whole, which passes from `passing` on. 100 means all: a step that fails counts, however small its
-    /// weight is.
+    /// The score of the whole, which passes at `passing` or more. It is 100 only if every step passes: a
+    /// failed step counts, however small its weight.
     fn sum_up(graded: &mut Graded, passing: f64) {
         let steps = graded.steps.iter().map(|step| (step.verdict.points(), step.weight));
         let criteria = graded.criteria.iter().map(|criteria| (criteria.verdict.points(), 1.0));
@@ -183,13 +183,13 @@ fn by_assertions(score: u8, failures: Vec<String>) -> Decision {
     }
 }
 
-/// An assertion that does not hold, in words.
+/// A failed assertion, as text.
 fn wrongly(assertion: &crate::scenario::assert::AssertionResult) -> String {
     let reason = assertion.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
     format!("{} (found: {}{reason})", assertion.assert, assertion.actual)
 }
 
-/// A score that is not above 100 or below 0.
+/// A score, limited to 0 to 100.
 fn within(score: &Number) -> Number {
     match score.as_f64() {
         Some(points) if points > 100.0 => 100.into(),
@@ -226,7 +226,7 @@ fn setup_step(step: &StepSeen) -> SetupStep {
     }
 }
 
-/// The names of what `question` asks.
+/// The keys that `question` is about.
 pub(super) fn keys(question: &Value) -> impl Iterator<Item = &str> {
     let asks = question.get("asks").and_then(Value::as_array).into_iter().flatten();
     asks.filter_map(|ask| ask.get("key")?.as_str())

@@ -20,7 +20,7 @@ fn listed(id: &str, must: bool) -> Value {
         "tags": ["x"], "visibility": "dev", "readiness": "http", "group": format!("fresh/{id}"), "steps": []})
 }
 
-/// A trial, as validations had it.
+/// A trial in the format of earlier validations.
 fn trial(id: &str, must: bool, outcome: &Value) -> Value {
     let scenario = json!({"description": "about it", "file": "a.yaml", "weight": 2.0, "must": must, "tier": 1,
         "tags": ["x"]});
@@ -30,7 +30,7 @@ fn trial(id: &str, must: bool, outcome: &Value) -> Value {
     trial
 }
 
-/// The questions that an observation leaves open, by their keys alone.
+/// The open questions of an observation, by their keys alone.
 fn with_open(mut seen: Value, criteria: bool) -> Value {
     let id = seen["id"].as_str().unwrap().to_owned();
     let mut keys: Vec<String> = Vec::new();
@@ -74,7 +74,7 @@ fn verdicts() -> impl Strategy<Value = Vec<Value>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Scores, reasons and sums are what the expressions of validations computed.
+    /// Scores, reasons and sums equal those of the expressions that the verb replaced.
     #[test]
     fn scores_are_what_the_expressions_computed(
         (a, b) in (outcome("a"), outcome("b")),
@@ -118,7 +118,7 @@ proptest! {
     }
 }
 
-/// Each field that the expressions made is there, with the same value.
+/// Each field of the expressions exists, with the same value.
 fn compare(found: &Value, expected: &Value) -> Result<(), TestCaseError> {
     match (found, expected) {
         (Value::Object(found), Value::Object(expected)) => {
@@ -141,7 +141,7 @@ fn compare(found: &Value, expected: &Value) -> Result<(), TestCaseError> {
     }
 }
 
-/// What must be true of every result, whatever it was made of.
+/// Properties of every result, whatever the input.
 fn check_sums(out: &Value, verdicts: &[Value]) -> Result<(), TestCaseError> {
     let within =
         |value: &Value| value.is_null() || value.as_f64().is_some_and(|value| (0.0..=100.0).contains(&value));
@@ -150,15 +150,15 @@ fn check_sums(out: &Value, verdicts: &[Value]) -> Result<(), TestCaseError> {
     let whole = ["unrun", "not_run"].map(|key| out[key].as_u64().unwrap()).iter().sum::<u64>();
     prop_assert_eq!(undecided, out["unjudged"].as_u64().unwrap() + whole);
     let done = out["done"] == json!(true);
-    prop_assert!(!done || undecided == 0, "nothing is done that is not decided");
+    prop_assert!(!done || undecided == 0, "the goal is not reached while something is undecided");
     for key in ["failed", "lost"] {
         let failed = out[key].as_array().unwrap();
         prop_assert!(
             failed.iter().all(|id| out["failed"].as_array().unwrap().contains(id)),
-            "what is lost has failed"
+            "a lost scenario is also a failed one"
         );
     }
-    // The questions that are left are those that no verdict with a score answers; the last one of a key counts.
+    // The open questions are those without a scored verdict; the last verdict of a key counts.
     for question in out["open"].as_array().unwrap() {
         let last = verdicts.iter().rev().find(|verdict| verdict["key"] == question["key"]);
         prop_assert!(last.is_none_or(|verdict| verdict["score"].is_null()), "{question}");
@@ -185,7 +185,7 @@ fn seen(id: &str, decided: &[&str]) -> Value {
     with_open(seen, true)
 }
 
-/// Items of an `each` over groups that are held, as the engine gives them.
+/// Items of an `each` over held groups, as the engine returns them.
 #[test]
 fn trials_are_read_as_an_each_over_groups_gives_them() {
     let mut scenarios = vec![listed("a", false), listed("b", false), listed("c", false), listed("d", false)];
@@ -219,7 +219,7 @@ fn trials_are_read_as_an_each_over_groups_gives_them() {
     assert_eq!(out["done"], json!(false));
 }
 
-/// What a run that pauses has by then counts, and the rest was not run.
+/// If a run pauses, finished scenarios count and the others are `not_run`.
 #[test]
 fn of_a_run_that_pauses_what_is_there_counts() {
     let mut scenarios = vec![listed("a", false), listed("b", false), listed("c", false)];
@@ -266,15 +266,15 @@ fn what_cannot_be_read_is_an_error_and_never_left_out() {
     for (more, word) in [
         (
             json!({"trials": [{"key": "x", "ok": false, "error": {"message": ""}}]}),
-            "`x` in `trials` is none of",
+            "`x` in `trials` is not one of",
         ),
-        (json!({"trials": [{"id": "x", "trouble": ""}]}), "`x` in `trials` is none of"),
-        (json!({"trials": [7]}), "is no object"),
-        (json!({"trials": [{"id": "a", "seen": {"steps": 1}}]}), "no output of `scenario`"),
+        (json!({"trials": [{"id": "x", "trouble": ""}]}), "`x` in `trials` is not one of"),
+        (json!({"trials": [7]}), "is not an object"),
+        (json!({"trials": [{"id": "a", "seen": {"steps": 1}}]}), "not an output of `scenario`"),
         (json!({"passing": 101}), "`passing` is 101"),
         (json!({"passing": {"judged": -1, "otherwise": 100}}), "`passing` is -1"),
-        (json!({"missing": {}}), "not exactly one"),
-        (json!({"missing": {"not_run": "", "trouble": ""}}), "not exactly one"),
+        (json!({"missing": {}}), "exactly one key"),
+        (json!({"missing": {"not_run": "", "trouble": ""}}), "exactly one key"),
     ] {
         let mut with = json!({ "scenarios": scenarios });
         with.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,4 +1,5 @@
-//! What became of scenarios: read from the items of an `each` over scenarios or over groups of them, or from a plain list.
+//! The results of scenarios: read from the items of an `each` over scenarios or over their groups, or from a
+//! plain list.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,21 +11,21 @@ use crate::value::Value;
 use crate::verb::Failure;
 use crate::verbs::graded::{Fault, FaultKind};
 
-/// What became of a scenario.
+/// The result of a scenario.
 #[derive(Debug)]
 pub(super) enum Became {
-    /// It was run: what was observed, and the questions that this leaves open.
+    /// It was run: the observation, and the questions that it leaves open.
     Seen(Box<Observation>, Vec<Value>),
-    /// The program was not there.
+    /// The program was not running.
     Fault(Fault),
-    /// It could not be run, through no fault of the program.
+    /// It could not be run, which is not a fault of the program.
     Trouble(String),
     /// It was not run.
     NotRun(String),
 }
 
-/// What `trials` say, by the id of the scenario. Of two that are about the same scenario the later one counts; one that is
-/// about none of `scenarios` is an error.
+/// The results in `trials`, by the id of the scenario. The last of several results of a scenario counts; a
+/// result of an unknown scenario is an error.
 pub(super) fn read(trials: &[Value], scenarios: &[Listed]) -> Result<HashMap<String, Became>, Failure> {
     let mut groups: HashMap<&str, Vec<&str>> = HashMap::new();
     for scenario in scenarios.iter().filter(|scenario| !scenario.group.is_empty()) {
@@ -36,12 +37,12 @@ pub(super) fn read(trials: &[Value], scenarios: &[Listed]) -> Result<HashMap<Str
     Ok(reader.found)
 }
 
-/// What the keys of items name.
+/// The meaning of the keys of items.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
-    /// Groups or scenarios.
+    /// Names of groups or scenarios.
     Group,
-    /// Scenarios.
+    /// Ids of scenarios.
     Scenario,
 }
 
@@ -59,7 +60,7 @@ impl Reader<'_> {
             Value::Array(entries) => entries.iter().try_for_each(|entry| self.entry(entry, level)),
             Value::Object(_) if !given(entry, "key").is_null() => self.item(entry, level),
             Value::Object(_) => self.plain(entry),
-            _ => Err(strange("an entry of `trials` is no object")),
+            _ => Err(strange("an entry of `trials` is not an object")),
         }
     }
 
@@ -119,7 +120,7 @@ impl Reader<'_> {
 
     fn known(&self, key: &str, level: Level) -> Result<(), Failure> {
         if self.members(key, level).is_empty() {
-            return Err(strange(&format!("`{key:.200}` in `trials` is none of `scenarios`")));
+            return Err(strange(&format!("`{key:.200}` in `trials` is not one of `scenarios`")));
         }
         Ok(())
     }
@@ -135,12 +136,12 @@ impl Reader<'_> {
 
 fn observed(value: &Value) -> Result<Became, Failure> {
     let seen = Observation::deserialize(value)
-        .map_err(|e| strange(&format!("an entry of `trials` is no output of `scenario`: {e}")))?;
+        .map_err(|e| strange(&format!("an entry of `trials` is not an output of `scenario`: {e}")))?;
     let open = given(value, "open").as_array().cloned().unwrap_or_default();
     Ok(Became::Seen(Box::new(seen), open))
 }
 
-/// Why the program of `held` did not come up, if it did not.
+/// The reason why the program of `held` did not start, if it did not.
 fn fault_of(held: &Value) -> Option<Fault> {
     let is_down = given(held, "came_up") == &Value::Bool(false);
     is_down.then(|| Fault { kind: FaultKind::Start, reason: text(held, "reason"), log: text(held, "log") })

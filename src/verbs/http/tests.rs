@@ -129,10 +129,7 @@ async fn a_secret_that_is_not_allowed_is_not_sent() {
     let with = json!({"url": format!("{base}/echo"), "headers": {"Authorization": {"secret": "TOKEN"}}});
     let failure = DynVerb::run(&Http::default(), with, cx).await.unwrap_err();
     assert_eq!(failure.class, Class::Auth);
-    assert!(
-        failure.message.contains("header `Authorization` would be given the secret `TOKEN`"),
-        "{failure}"
-    );
+    assert!(failure.message.contains("header `Authorization` requests the secret `TOKEN`"), "{failure}");
     assert!(failure.hint.unwrap().contains("--allow-secret TOKEN"));
     let value = "sk-looks-like-a-key";
     let failure = run(json!({"url": base, "headers": {"a": {"secret": value}}})).await.unwrap_err();
@@ -222,17 +219,17 @@ async fn an_answer_that_does_not_come_ends_by_timeout_or_cancellation() {
 #[tokio::test]
 async fn a_request_that_makes_no_sense_is_refused() {
     for (with, word) in [
-        (json!({"url": "nowhere"}), "is no address"),
+        (json!({"url": "nowhere"}), "is not a valid address"),
         (json!({"url": "file:///etc/passwd"}), "neither http nor https"),
-        (json!({"url": "http://x", "json": 1, "body": "x"}), "one content"),
-        (json!({"url": "http://x", "method": "a b"}), "no HTTP method"),
+        (json!({"url": "http://x", "json": 1, "body": "x"}), "are both set"),
+        (json!({"url": "http://x", "method": "a b"}), "not a valid HTTP method"),
         (json!({"url": "http://x", "timeout": "soon"}), "not a duration"),
-        (json!({"url": "http://x", "headers": {"a b": "c"}}), "no name of a header"),
+        (json!({"url": "http://x", "headers": {"a b": "c"}}), "not a valid header name"),
         (
             json!({"url": "http://x", "headers": {"a": {"secret": "NONE"}}}),
             "the secret `NONE` for the header `a` is not set",
         ),
-        (json!({"url": "http://me:s3cret@x/"}), "holds a user name or password"),
+        (json!({"url": "http://me:s3cret@x/"}), "contains a user name or password"),
     ] {
         let failure = run(with).await.unwrap_err();
         assert!(failure.message.contains(word), "{failure}");

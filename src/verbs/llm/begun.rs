@@ -1,5 +1,6 @@
-//! What an attempt has of its answers: those that reached their token limit, and of several samples those that
-//! are whole. Kept as the cursor, so that they are not paid for again if the attempt fails or is interrupted.
+//! The partial answers of an attempt: those that reached their token limit, and the complete ones among
+//! several samples. Saved as the cursor, so that they are not paid for again if the attempt fails or is
+//! interrupted.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use crate::llm::ModelRequest;
 use crate::value::{Digest, Value};
 use crate::verb::{Context, CursorSink, Failure, Purse};
 
-/// The beginnings of an attempt's answers, by sample and digest of the request.
+/// The partial answers of an attempt, by sample and digest of the request.
 pub(super) struct Begun {
     cursors: CursorSink,
     attempt: u32,
@@ -23,12 +24,12 @@ pub(super) struct Begun {
 struct State {
     parts: BTreeMap<String, Parts>,
     whole: BTreeMap<String, Value>,
-    /// How many calls are on record as not sent yet.
+    /// The number of calls that are recorded as not sent yet.
     waiting: f64,
 }
 
 impl Begun {
-    /// Those that an earlier attempt left behind. A cursor that is none of ours is none.
+    /// The state that an earlier attempt left. A cursor of another form is ignored.
     pub(super) fn of(cx: &Context) -> Self {
         let cursor = cx.cursor.as_ref().unwrap_or(&Value::Null);
         let parts = BTreeMap::deserialize(&cursor["begun"]).unwrap_or_default();
@@ -41,19 +42,19 @@ impl Begun {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What there is of the answer to `request`.
+    /// The saved part of the answer to `request`.
     pub(super) fn find(&self, request: &ModelRequest, sample: u32) -> Option<Parts> {
         let state = self.state();
         if state.parts.is_empty() { None } else { state.parts.get(&slot(request, sample)).cloned() }
     }
 
-    /// The output that its whole answer makes.
+    /// The output of the complete answer.
     pub(super) fn whole(&self, request: &ModelRequest, sample: u32) -> Option<Value> {
         let state = self.state();
         if state.whole.is_empty() { None } else { state.whole.get(&slot(request, sample)).cloned() }
     }
 
-    /// Keeps the output that its whole answer makes.
+    /// Saves the output of the complete answer.
     pub(super) async fn end(
         &self,
         (request, sample): (&ModelRequest, u32),
@@ -69,7 +70,7 @@ impl Begun {
         self.save(purse).await
     }
 
-    /// Keeps what there is of it.
+    /// Saves a partial answer.
     pub(super) async fn keep(
         &self,
         (request, sample): (&ModelRequest, u32),
@@ -80,7 +81,7 @@ impl Begun {
         self.save(purse).await
     }
 
-    /// Forgets what `sample` has brought: the next attempt asks anew.
+    /// Deletes the saved answer of `sample`: the next attempt calls the model again.
     pub(super) async fn drop_sample(&self, sample: u32, purse: &Purse) {
         let own = format!("{sample}-");
         let dropped = {
@@ -90,13 +91,13 @@ impl Begun {
             state.parts.len() < before
         };
         if dropped {
-            // Where it cannot be saved, this attempt is the last one in any case.
+            // If it cannot be saved, this is the last attempt in any case.
             self.save(purse).await.ok();
         }
     }
 
-    /// Keeps which calls only wait for their turn: if the attempt is interrupted, they cost nothing. A call that is about to
-    /// be sent must not be on record as one that waits.
+    /// Saves which calls are only queued: if the attempt is interrupted, they cost nothing. A call that is
+    /// about to be sent must not be recorded as queued.
     pub(super) async fn wait(&self, waiting: bool, purse: &Purse) -> Result<(), Failure> {
         let recorded = self.state().waiting;
         if waiting || recorded > purse.waiting().get("calls") { self.save(purse).await } else { Ok(()) }

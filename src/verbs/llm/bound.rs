@@ -1,4 +1,4 @@
-//! The most that a question may cost, before it is asked.
+//! An upper bound for the cost of a call, known before it is made.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::verb::Bound;
 use super::Protocol;
 use super::reply::CONTINUATIONS;
 
-/// Bytes that a picture counts for: no provider makes so many tokens of one.
+/// The bytes counted for a picture: no provider turns one into more tokens.
 const PICTURE: u64 = 6_000;
 
-/// Bytes of the words that ask for JSON, and tokens of those that ask to go on.
+/// The bytes of the instruction to answer in JSON, and the tokens of the one to continue.
 const IN_WORDS: u64 = 500;
 const CONTINUED: u64 = 300;
 
-/// What an attempt may cost: at first one call for each sample, to the dearest model of the list; at most those calls to
-/// each of them, with all continuations. What is not known of the input counts as the whole context; `None` where there
-/// is no telling.
+/// The possible cost of an attempt: at first one call per sample to the most expensive model of the list; at
+/// most those calls to each model, with all continuations. Unknown input counts as the whole context. `None`
+/// if there is no bound.
 pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
     let named: Vec<&str> = match &with["model"] {
         Value::String(name) => vec![name],
@@ -31,7 +31,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
     let samples = with.get("samples").map_or(Some(1), Value::as_u64)?;
     let samples = f64::from(u32::try_from(samples).unwrap_or(u32::MAX));
     let max_tokens = with["max_tokens"].as_u64();
-    // Where a model is asked for JSON in words, the schema stands in the request as well as beside it.
+    // For a model without schema support, the schema is part of the prompt as well.
     let of_edits = with.get("edits").filter(|edits| !edits.is_null()).map(protocol);
     let edits = of_edits.and_then(|protocol| protocol.schema().ok().flatten());
     let schema = edits.as_deref().or(schema.filter(|_| of_edits.is_none()));
@@ -47,16 +47,16 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         .iter()
         .flat_map(|name| models.registry().resolve_alias(name))
         .filter_map(|name| models.find(name).ok());
-    // In a batch the first is asked, and nobody else.
+    // In a batch only the first model is called.
     let meant = meant.take(if in_batch { 1 } else { usize::MAX });
     let (mut bound, mut priced) = (Bound::default(), true);
-    // A model that does not exist costs nothing: the step says so and fails.
+    // An unknown model costs nothing: the step fails with a message about it.
     for model in meant {
         let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
         let model = models.fitted(&model);
         let role = with["role"].as_str().unwrap_or_default();
         let first = model.bound(read, max_tokens)?.times(samples).paid(model.full_name(), role);
-        // Once again where the answer is empty.
+        // One more call if the answer is empty.
         let mut most = first.plain().times(2.0);
         for again in 1..=if ends { 0 } else { CONTINUATIONS as u64 } {
             let written = again * (model.most_output(max_tokens) + CONTINUED);
@@ -73,18 +73,18 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         }
     }
     if !priced {
-        // What one of them may cost is unknown, and so is the sum.
+        // If the cost of one is unknown, so is the sum.
         bound.most = bound.most.without("usd");
     }
     Some(bound)
 }
 
-/// How an answer is written; the longest request where that is not known yet.
+/// The format of an answer; the longest request if it is not known yet.
 fn protocol(edits: &Value) -> Protocol {
     edits.get("as").and_then(|word| Protocol::deserialize(word).ok()).unwrap_or_default()
 }
 
-/// How many bytes the input has, where that is known.
+/// The length of the input in bytes, if known.
 fn read(with: &Value) -> Option<u64> {
     let length = |text: &Value| text.as_str().map(|text| text.len() as u64);
     let pictures = |holder: &Value| holder["images"].as_array().map_or(0, |list| list.len() as u64 * PICTURE);

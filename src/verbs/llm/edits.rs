@@ -1,4 +1,4 @@
-//! Answers that change a tree of files: what is asked for, and how the answer is applied.
+//! Answers that change a tree of files: the request, and how the answer is applied.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::value::Value;
 use crate::verb::{Class, Context, Failure};
 use crate::verbs::written::{Applied, Ground, applied, read_edits, read_text};
 
-/// What the answer changes.
+/// The tree that the answer changes, and how.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Edits {
-    /// The tree to change; none for an empty one.
+    /// The tree to change. `null` means an empty one.
     pub(super) base: Option<TreeRef>,
-    /// A tree whose files the answer cannot change: in the result they are as they are in it.
+    /// A tree of files that the answer cannot change: in the result they are as in this tree.
     pub(super) fixed: Option<TreeRef>,
-    /// How the answer is written. The prompt has to say the same.
+    /// Format of the answer. The prompt must ask for the same format.
     #[serde(rename = "as")]
     pub(super) protocol: Protocol,
 }
 
-/// How a model writes changes of files.
+/// The format in which a model writes changes of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Protocol {
@@ -40,11 +40,12 @@ pub(super) enum Protocol {
     Blocks,
 }
 
-/// The schema of an answer in JSON. Pipelines may name the same file as `output`: the request is the same then.
+/// The schema of an answer in JSON. Pipelines may use the same file as `output`: the request is then the
+/// same.
 const SCHEMA: (&str, &str) = ("schemas/edits.json", include_str!("../../../schemas/edits.json"));
 
 impl Protocol {
-    /// The schema of an answer, where it is JSON.
+    /// The schema of an answer, if it is JSON.
     pub(super) fn schema(self) -> Result<Option<Arc<Schema>>, Failure> {
         if self == Self::Blocks {
             return Ok(None);
@@ -56,13 +57,14 @@ impl Protocol {
 }
 
 impl Edits {
-    /// What a model is asked for.
+    /// The format that is requested.
     pub(super) fn asked(&self) -> Result<(Format, Option<Arc<Schema>>), Failure> {
         let schema = self.protocol.schema()?;
         Ok((if schema.is_some() { Format::Json } else { Format::Files }, schema))
     }
 
-    /// The output that `answer` makes: the tree with its changes. One that does not fit is `rejected`, with the answer as detail.
+    /// The output for `answer`: the changed tree. An answer that cannot be applied is `rejected`, with the
+    /// answer in the detail.
     pub(super) fn apply(&self, answer: &Value, cx: &Context) -> Result<Value, Failure> {
         let ground = Ground { base: self.base.as_ref(), fixed: self.fixed.as_ref(), empty: false };
         let made = self.read(answer).and_then(|edits| applied(&edits, &ground, cx));

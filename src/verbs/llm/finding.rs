@@ -1,7 +1,7 @@
-//! JSON out of a model's text.
+//! Extracts JSON from a model's text.
 //!
-//! What is thought is no answer. Of several different values that fit, the last counts, or none: a model that judges a
-//! product repeats words of that product, and a value among them must not become the verdict.
+//! Thoughts are not part of the answer. Of several different values that fit, the last counts, or none: a
+//! judge quotes the product that it judges, and a value in a quotation must not become the verdict.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::value::{Value, canonical};
 const QUOTED: &str = "its value is part of the question as well, among other words, so that it may be a quotation: \
                       answer with the JSON value alone";
 
-/// What to make of an answer with several different values that fit.
+/// The handling of an answer with several different values that fit the schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ambiguous {
@@ -28,12 +28,12 @@ pub(super) enum Ambiguous {
     Reject,
 }
 
-/// What a text holds.
+/// The result of reading a text.
 #[derive(Debug, PartialEq)]
 pub(super) enum Found {
     /// A value that fits.
     Fits(Value),
-    /// No value that can be the answer, and why.
+    /// No value that can be the answer, with reasons.
     Breaks(Vec<String>),
     /// The beginning of a value.
     Unfinished,
@@ -41,21 +41,21 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// How a text is read.
+/// The way in which a text is read.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
     pub(super) schema: Option<&'a Schema>,
     pub(super) ambiguous: Ambiguous,
-    /// Whether the model came to its end, so that what is unfinished stays so.
+    /// Whether the model finished, so that an incomplete value stays incomplete.
     pub(super) ended: bool,
-    /// What was asked: a value that is part of it may be a quotation.
+    /// The request: a value that is also part of it may be a quotation.
     pub(super) asked: Option<&'a ModelRequest>,
 }
 
-/// What a piece of a text is for the schema.
+/// The meaning of a piece of a text for the schema.
 struct Candidate {
     fit: Result<Value, Found>,
-    /// Whether it was meant as the answer.
+    /// Whether it looks like the answer.
     meant: bool,
 }
 
@@ -71,7 +71,7 @@ impl Reading<'_> {
     }
 }
 
-/// How a text is read, with the names of the fields that the answer has.
+/// The way in which a text is read, with the names of the answer's fields.
 struct Reader<'a> {
     reading: Reading<'a>,
     names: BTreeSet<&'a str>,
@@ -85,7 +85,8 @@ impl Reader<'_> {
             && said.len() < text.len()
             && let Found::Fits(value) = &found
         {
-            // A value among thoughts is no answer. But what ends the thoughts may be a product's words as well.
+            // Values among thoughts are not the answer. But the end mark of the thoughts may be a quotation
+            // of the product as well.
             let others = pieces::pieces(text).list.into_iter().map(|piece| self.candidate(piece).fit);
             if others.into_iter().flatten().any(|other| differ(&other, value)) {
                 return several();
@@ -94,7 +95,7 @@ impl Reader<'_> {
         found
     }
 
-    /// Whether there has to be one answer and no other.
+    /// Whether exactly one answer is required.
     fn is_strict(&self) -> bool {
         self.reading.ambiguous == Ambiguous::Reject
     }
@@ -130,7 +131,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A number, a text or the like is looked for in code fences alone.
+    /// Numbers, texts and the like are searched in code fences only.
     fn in_fence(&self, text: &str) -> Found {
         let inside =
             text.split_once("```").and_then(|(_, rest)| rest.split_once('\n')).map(|(_, inside)| inside);
@@ -161,13 +162,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a field called `name` belongs to the answer. Where the schema names none, a judge's could have any.
+    /// Whether a field called `name` belongs to the answer. If the schema names no fields, a judge's answer
+    /// may have any.
     fn names(&self, name: &str) -> bool {
         if self.names.is_empty() { self.is_strict() } else { self.names.contains(name) }
     }
 }
 
-/// The last of `candidates` that fits, if nothing that was meant as the answer stands behind it.
+/// The last of `candidates` that fits, if nothing after it looks like the answer.
 fn last(candidates: Vec<Candidate>, ended: bool) -> Found {
     let mut found = Found::Nothing;
     for Candidate { fit, meant } in candidates {
@@ -182,7 +184,7 @@ fn last(candidates: Vec<Candidate>, ended: bool) -> Found {
     found
 }
 
-/// The one of `candidates` that fits, if it is the last, and no other was meant as the answer.
+/// The only one of `candidates` that fits, if it is the last one and no other looks like the answer.
 fn only(candidates: Vec<Candidate>) -> Found {
     let breaks = |why: &str| Found::Breaks(vec![format!("{why}, so none of them counts")]);
     let mut fits = candidates.iter().filter_map(|candidate| candidate.fit.as_ref().ok());
@@ -207,7 +209,7 @@ pub(super) fn differ(a: &Value, b: &Value) -> bool {
     a != b && canonical(a) != canonical(b)
 }
 
-/// The names of the fields of what `schema` describes, in its choices as well.
+/// The names of the fields that `schema` describes, including its alternatives.
 fn fields<'a>(root: &'a Value, schema: &'a Value, depth: usize, names: &mut BTreeSet<&'a str>) {
     names.extend(schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()));
     if depth == 0 {
@@ -220,7 +222,7 @@ fn fields<'a>(root: &'a Value, schema: &'a Value, depth: usize, names: &mut BTre
     }
 }
 
-/// What stands in the one code fence that `text` is.
+/// The content of `text`, if it is one code fence.
 fn lone_fence(text: &str) -> Option<&str> {
     let (_, inside) = text.strip_prefix("```")?.split_once('\n')?;
     inside.strip_suffix("```").filter(|inside| !inside.contains("```"))
@@ -242,7 +244,7 @@ fn fit(value: Value, schema: Option<&Schema>) -> Result<Value, Vec<String>> {
     Err(violations.iter().map(ToString::to_string).collect())
 }
 
-/// Where `pointer` is a text that reads as a number: the number. Only ever asked for places that break the schema.
+/// The number in the text at `pointer`, if it is one. Called only for violations of the schema.
 fn number_in_text(value: &mut Value, pointer: &str) {
     let Some(place) = value.pointer_mut(pointer) else { return };
     let number = place.as_str().and_then(|text| serde_json::from_str::<serde_json::Number>(text.trim()).ok());

@@ -71,7 +71,7 @@ fn the_last_value_that_fits_counts_and_never_an_earlier_one() {
     assert_eq!(
         read("{\"score\": 7}\nIt printed {\"error\": 1}."),
         score(7),
-        "what is no answer does not count"
+        "a value that is not an answer does not count"
     );
     for text in ["{\"score\": 1}\nNo: {\"score\": x}", "{\"score\": 1}\nNo: {\"score\": \"x\"}"] {
         assert!(matches!(read(text), Found::Breaks(_)), "{text}");
@@ -79,7 +79,7 @@ fn the_last_value_that_fits_counts_and_never_an_earlier_one() {
     assert_eq!(read("{\"score\": 1}\nNo: {\"score\": 7, \"wh"), Found::Unfinished);
     assert_eq!(read("{\"score\": 1}\nIt ends with {"), score(1));
     let open = Reading { schema: None, ambiguous: Ambiguous::Last, ended: false, asked: None };
-    assert_eq!(open.read("{\"score\": 1} {\"a"), Found::Unfinished, "it goes on");
+    assert_eq!(open.read("{\"score\": 1} {\"a"), Found::Unfinished, "the value is incomplete");
 }
 
 #[test]

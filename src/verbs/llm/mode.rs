@@ -1,4 +1,4 @@
-//! When a model is asked, and what that means for a step.
+//! When a request is sent, and the consequences for a step.
 
 use std::sync::Arc;
 
@@ -10,26 +10,27 @@ use crate::llm::registry::Model;
 use crate::value::Value;
 use crate::verb::{Failure, Remark};
 
-/// When a model is asked.
+/// When a request is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Mode {
-    /// At once.
+    /// Sent at once.
     #[default]
     Realtime,
-    /// With others, when the provider has time.
+    /// Sent in a batch, processed when the provider has capacity.
     Batch,
 }
 
-/// The lane of those who wait for a batch: they hold nobody up, and no batch has more requests than there may wait.
+/// The lane of steps that wait for a batch: they block no other step. Its size is also the maximum size of a
+/// batch.
 pub(super) const LANE: (&str, usize) = ("batch", 10_000);
 
-/// The lane of a step whose input is written like this, where it is not the usual one.
+/// The lane of a step with this input, if it is not the default one.
 pub(super) fn lane(with: &Value) -> Option<&'static str> {
     (with["mode"] == "batch").then_some(LANE.0)
 }
 
-/// Complains about a model that is written as it is, and cannot be asked in a batch.
+/// Reports a literal model that does not support batches.
 pub(super) fn remark(models: &Models, with: &Value) -> Option<Remark> {
     let (name, item) = match &with["model"] {
         Value::Array(names) => (names.first()?.as_str()?, Some(0)),
@@ -43,8 +44,8 @@ pub(super) fn remark(models: &Models, with: &Value) -> Option<Remark> {
     Some(Remark { key: "model", item, message: error.message, help: error.hint.unwrap_or_default() })
 }
 
-/// The first of `models`, as it is asked and paid in batches. Whoever turned to another one could not come back to what
-/// the first was asked.
+/// The first of `models`, with its batch settings and prices. Falling back to another model would lose the
+/// request that is already in the first one's batch.
 pub(super) fn in_batch(mut models: Vec<(String, Arc<Model>)>) -> Result<Vec<(String, Arc<Model>)>, Failure> {
     models.truncate(1);
     for (_, model) in &mut models {

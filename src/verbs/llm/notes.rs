@@ -1,4 +1,4 @@
-//! What an attempt remembers of its batches: its cursor.
+//! The cursor of an attempt with its batches.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::llm::{BatchHandle, HandleStore, StoreFuture};
 use crate::value::Value;
 use crate::verb::{Context, CursorSink, Failure};
 
-/// The places of an attempt's requests, as a cursor that the attempt after it begins with.
+/// The batch positions of an attempt's requests, as the cursor for the next attempt.
 pub(super) struct Notes {
     cursors: CursorSink,
     state: Mutex<State>,
@@ -17,7 +17,7 @@ pub(super) struct Notes {
 
 struct State {
     noted: Noted,
-    /// Whether the cursor is behind.
+    /// Whether the cursor is not up to date.
     changed: bool,
 }
 
@@ -27,10 +27,11 @@ struct State {
 struct Noted {
     /// By sample and key of the request.
     batches: BTreeMap<String, Note>,
-    /// Nothing is lost where the attempt is cut off: what is under way is found again.
+    /// Whether nothing would be lost if the attempt were interrupted, because requests in progress can be
+    /// found again.
     #[serde(default)]
     kept: bool,
-    /// How many are under way: paid for, though nobody may fetch them.
+    /// The number of requests in progress: they are paid for, even if their answers are never fetched.
     #[serde(default, skip_serializing_if = "is_zero")]
     open: u32,
 }
@@ -39,10 +40,10 @@ struct Noted {
 struct Note {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<BatchHandle>,
-    /// Its answer has been counted: whoever fetches it again pays nothing.
+    /// Whether its cost has been recorded: fetching it again costs nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     paid: bool,
-    /// How often it came back without having been asked.
+    /// The number of times that it came back unprocessed.
     #[serde(default, skip_serializing_if = "is_zero")]
     lost: u32,
 }
@@ -59,7 +60,7 @@ impl Noted {
 }
 
 impl Notes {
-    /// The notes that an earlier attempt left behind. A cursor that is none of ours is none.
+    /// The notes that an earlier attempt left. A cursor of another form is ignored.
     pub(super) fn of(cx: &Context) -> Self {
         let noted = cx.cursor.as_ref().and_then(|cursor| Noted::deserialize(cursor).ok());
         let noted = Noted { kept: true, ..noted.unwrap_or_default() };
@@ -71,12 +72,12 @@ impl Notes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Places in batches that have been made.
+    /// Positions in batches that were created.
     pub(super) fn places(&self) -> Vec<BatchHandle> {
         self.state().noted.under_way().cloned().collect()
     }
 
-    /// Forgets what `sample` has brought: the next attempt asks anew.
+    /// Deletes the saved answer of `sample`: the next attempt calls the model again.
     pub(super) fn drop_sample(&self, sample: u32) {
         let mut state = self.state();
         let before = state.noted.batches.len();
@@ -85,10 +86,10 @@ impl Notes {
         state.changed |= state.noted.batches.len() < before;
     }
 
-    /// Puts on disk what is not there yet: at the end of an attempt that has failed.
+    /// Saves what is not saved yet, at the end of a failed attempt.
     pub(super) async fn close(&self) {
         if self.state().changed {
-            // Without it the next attempt fetches what it has fetched before.
+            // If it fails, the next attempt fetches the same answers again.
             self.save().await.ok();
         }
     }

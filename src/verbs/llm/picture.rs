@@ -1,4 +1,4 @@
-//! Pictures that a prompt shows.
+//! Pictures in a prompt.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,10 +10,10 @@ use crate::rooted_fs::read_file;
 use crate::value::Digest;
 use crate::verb::{Context, Failure};
 
-/// Most bytes of a picture: what the strictest provider takes.
+/// The maximum size of a picture in bytes: the limit of the strictest provider.
 const LARGEST: u64 = 5 << 20;
 
-/// A picture: the path of a file, or what was kept beside an observation.
+/// A picture: the path of a file, or evidence of a scenario.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum Picture {
@@ -23,16 +23,16 @@ pub(super) enum Picture {
     Kept(Kept),
 }
 
-/// Evidence; what else is said of it does not matter here.
+/// Evidence; its other fields are ignored.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub(super) struct Kept {
-    /// What it is found by.
+    /// Digest of the content.
     #[schemars(with = "String")]
     digest: Digest,
 }
 
 impl Picture {
-    /// The picture as a request holds it. What kind it is its first bytes say, whatever it is called.
+    /// The picture in the form of a request. Its type is read from its first bytes; the name is ignored.
     pub(super) fn load(&self, cx: &Context) -> Result<MessageImage, Failure> {
         let (name, bytes) = match self {
             Self::File(path) => (format!("{path:?}"), file(path, cx)?),
@@ -47,11 +47,11 @@ impl Picture {
         if bytes.len() as u64 > LARGEST {
             return Err(wrong(
                 format!("has more than {} MiB", LARGEST >> 20),
-                "make it smaller: no model sees so much",
+                "make it smaller: models accept no more",
             ));
         }
         let Some(media_type) = kind(&bytes) else {
-            return Err(wrong("is no picture".to_owned(), "models see PNG, JPEG, GIF and WebP"));
+            return Err(wrong("is not a picture".to_owned(), "use PNG, JPEG, GIF or WebP"));
         };
         Ok(MessageImage { media_type: media_type.to_owned(), data: STANDARD.encode(&bytes).into() })
     }

@@ -1,4 +1,4 @@
-//! What in a text may be a JSON value, one after the other.
+//! The pieces of a text that may be JSON values, in order.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -9,20 +9,20 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::value::{MAX_READ_DEPTH, Value, is_deeper, nested};
 
-/// Most bytes that are looked at in one text; those that are looked at again count again.
+/// The maximum number of bytes examined in one text; bytes that are examined again count again.
 const WORK: usize = 32 << 20;
-/// Most letters of a name, and of a text that shows where a value breaks.
+/// The maximum number of characters of a name, and of an excerpt that shows where a value is malformed.
 const NAME: usize = 64;
 const SHOWN: usize = 40;
 
-/// Something in a text that is, or was meant as, a JSON value.
+/// A part of a text that is, or looks like, a JSON value.
 #[derive(Debug, PartialEq)]
 pub(super) enum Piece {
     /// A value; `repeats` a name in one object with another value.
     Value { value: Value, repeats: bool },
-    /// No value: the first name in it, and where it breaks.
+    /// A malformed value: the first name in it, and the position of the error.
     Malformed { name: Option<String>, why: String },
-    /// The beginning of a value, and the first name in it: the text ends there.
+    /// An incomplete value at the end of the text, and the first name in it.
     Unfinished { name: Option<String> },
 }
 
@@ -30,20 +30,20 @@ pub(super) enum Piece {
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
     pub(super) list: Vec<Piece>,
-    /// Where each of them is.
+    /// Their positions.
     pub(super) places: Vec<Range<usize>>,
-    /// The text was too long to look at all of it.
+    /// The text was too long to examine all of it.
     pub(super) cut: bool,
 }
 
-/// How a value that begins somewhere ends: the piece, how long it is, and how much was looked at to find out.
+/// The piece that begins at a position, its length, and how many bytes were examined to find it.
 struct Read {
     piece: Option<Piece>,
     length: usize,
     work: usize,
 }
 
-/// The value that `text` is, if it is one and nothing else.
+/// The value of `text`, if it is exactly one value.
 pub(super) fn whole(text: &str) -> Option<Piece> {
     let text = text.trim();
     if let Ok(value) = serde_json::from_str(text) {
@@ -63,7 +63,7 @@ fn whole_value(value: Value, repeats: bool) -> Piece {
     Piece::Malformed { name, why: format!("the JSON is {}", nested(MAX_READ_DEPTH)) }
 }
 
-/// The objects and lists in `text`, those inside others left out.
+/// The objects and lists in `text`, except those inside others.
 pub(super) fn pieces(text: &str) -> Pieces {
     let mut found = Pieces::default();
     let (mut at, mut work) = (0, 0);
@@ -76,7 +76,7 @@ pub(super) fn pieces(text: &str) -> Pieces {
             found.list.push(piece);
             found.places.push(start..start + length);
         }
-        // The rest is the inside of something that is not whole: a value found there is not the answer.
+        // The rest is inside an incomplete piece: a value found there is not the answer.
         if last {
             break;
         }
@@ -141,7 +141,8 @@ fn name(rest: &str) -> Option<String> {
     after.trim_start().starts_with(':').then(|| rest[..end].to_owned())
 }
 
-/// How long the value is that begins here, by its brackets; `strings` says whether those inside of strings are left out.
+/// The length of the value that begins here, by its brackets; `strings` says whether those inside strings are
+/// skipped.
 fn extent(rest: &str, strings: bool) -> Option<usize> {
     let (mut depth, mut inside, mut escaped) = (0_usize, false, false);
     for (at, byte) in rest.bytes().enumerate() {
@@ -163,8 +164,8 @@ fn extent(rest: &str, strings: bool) -> Option<usize> {
     None
 }
 
-/// The value that `text` is once commas before a closing bracket are gone, and line breaks and other control characters in
-/// strings are escaped, as are halves of characters.
+/// The value of `text` after repair: commas before a closing bracket are removed; line breaks, other control
+/// characters and unpaired surrogates in strings are escaped.
 fn repaired(text: &str) -> Option<Value> {
     let mut good = String::with_capacity(text.len() + 16);
     let (mut inside, mut escaped) = (false, false);
@@ -186,7 +187,7 @@ fn repaired(text: &str) -> Option<Value> {
     serde_json::from_str(&good).ok()
 }
 
-/// How far into `rest` it could be read.
+/// The length of the part of `rest` that could be read.
 fn offset(rest: &str, error: &serde_json::Error) -> usize {
     let lines = rest.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len);
     let mut at = (lines.sum::<usize>() + error.column().saturating_sub(1)).min(rest.len());
@@ -206,12 +207,12 @@ fn complaint(text: &str, at: usize, error: &serde_json::Error) -> String {
     format!("the JSON breaks in line {line}, column {column}, at {near:?}: {what}")
 }
 
-/// Whether an object in `text`, which is JSON, gives one name two different values.
+/// Whether an object in `text`, which is JSON, has two different values for the same name.
 fn repeats(text: &str) -> bool {
     serde_json::from_str::<Once>(text).is_err()
 }
 
-/// A value whose objects have each name once, or with equal values.
+/// A value whose objects have each name once, or several times with equal values.
 struct Once(Value);
 
 impl<'de> Deserialize<'de> for Once {
@@ -292,7 +293,7 @@ mod tests {
         assert_eq!(
             values("{\"a\": \"he said \"{\"b\": 1}\" twice\"}"),
             Vec::<Value>::new(),
-            "inside of what is none"
+            "inside a malformed value"
         );
     }
 

@@ -1,4 +1,5 @@
-//! Whether a value in an answer is a quotation of what was asked: a judge that repeats what a product printed has not judged.
+//! Whether a value in an answer is quoted from the request: a judge that repeats a product's output has not
+//! judged.
 
 use std::collections::HashSet;
 
@@ -7,13 +8,13 @@ use super::pieces::{self, Piece};
 use crate::llm::ModelRequest;
 use crate::value::Value;
 
-/// As many words in a row are compared.
+/// The number of consecutive words that are compared.
 const RUN: usize = 3;
-/// Most words of a value that are compared.
+/// The maximum number of words of a value that are compared.
 const MOST_WORDS: usize = 2000;
 
-/// Whether `value`, which an answer has as `text`, is part of what was asked: to the letter, as an equal value, or in about the
-/// same words.
+/// Whether `value`, which an answer contains as `text`, is part of the request: literally, as an equal value,
+/// or in similar words.
 pub(super) fn is_quoted(request: &ModelRequest, value: &Value, text: &str) -> bool {
     let text = squeezed(text);
     let said = Said::of(value);
@@ -46,8 +47,8 @@ fn has(whole: &Value, value: &Value) -> bool {
         }
 }
 
-/// `text` without what differs when a text is shown as a JSON string or on other lines: white space, backslashes, and the
-/// letters of escapes for white space.
+/// `text` without differences of JSON escaping and line wrapping: white space, backslashes, and the letters
+/// of escapes for white space.
 fn squeezed(text: &str) -> String {
     let mut squeezed = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -61,9 +62,9 @@ fn squeezed(text: &str) -> String {
     squeezed
 }
 
-/// What a value says in words, however they are written.
+/// The words of a value, independent of their notation.
 struct Said {
-    /// Names and what stands under them, as words.
+    /// Names and the values below them, as words.
     fields: Vec<Vec<String>>,
     /// The runs of words of its longer texts.
     runs: HashSet<Vec<String>>,
@@ -95,7 +96,7 @@ impl Said {
         }
     }
 
-    /// Whether `content` says the same: each short field, and half of the runs of words of the longer texts.
+    /// Whether `content` has the same words: each short field, and half of the word runs of the longer texts.
     fn is_in(&self, content: &str) -> bool {
         let is_short = self.fields.iter().map(Vec::len).sum::<usize>() <= RUN;
         if self.runs.is_empty() && is_short {
@@ -111,8 +112,8 @@ impl Said {
     }
 }
 
-/// The words of `text`: letters and digits in lower case. Escapes of JSON and HTML are what they stand for; codes of a terminal and
-/// invisible characters are left out.
+/// The words of `text`: letters and digits in lower case. JSON and HTML escapes are decoded; terminal codes
+/// and invisible characters are removed.
 fn words(text: &str) -> impl Iterator<Item = String> {
     let plain = unescaped(text).to_lowercase();
     let words = plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -130,7 +131,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The character for which an escape at the beginning of `text` stands, if it stands for one, and the escape's length.
+/// The character of the escape at the beginning of `text`, if there is one, and the length of the escape.
 fn escape(text: &str) -> Option<(Option<char>, usize)> {
     let bytes = text.as_bytes();
     match bytes {

@@ -1,4 +1,4 @@
-//! One whole reply: asked for, continued where it was cut off, read.
+//! One complete reply: requested, continued if it was truncated, and read.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,50 +21,50 @@ use crate::schema::Schema;
 use crate::value::Value;
 use crate::verb::{Class, Context, Failure, Note, Purse};
 
-/// How often a reply that ran into the limit of tokens is continued.
+/// The maximum number of continuations of a reply that reached the token limit.
 pub(super) const CONTINUATIONS: usize = 3;
-/// Most characters of a rejected answer that its failure carries.
+/// The maximum length of a rejected answer in its failure, in characters.
 const SHOWN: usize = 65_536;
 const CONTINUE: &str = "Your answer was cut off. Go on exactly where it stopped: begin with the very next character, \
                         repeat nothing, add no introduction and no code fence.";
 
-/// One attempt's dealings with models; knows what they cost, whatever becomes of the attempt.
+/// The model calls of one attempt. Knows their cost, however the attempt ends.
 pub(super) struct Session<'a> {
     models: &'a Models,
     cx: &'a Context,
     format: Format,
     ambiguous: Ambiguous,
-    /// Pass on answers while they come in: of several samples the pieces would be mixed.
+    /// Whether answers are passed on while they arrive: with several samples the pieces would be mixed.
     live: bool,
     role: &'a str,
-    /// What an answer changes, if it does.
+    /// The tree that an answer changes, if any.
     edits: Option<&'a Arc<Edits>>,
     purse: Purse,
-    /// What the first call of a sample cost: the most of all samples.
+    /// The cost of the first call of a sample: the maximum of all samples.
     first: Mutex<Option<Meter>>,
-    /// Where its requests are, if they are asked in batches.
+    /// The positions of its requests in batches, if batches are used.
     notes: Option<Notes>,
-    /// What there is of its answers, if they are not.
+    /// The partial answers, if batches are not used.
     begun: Option<Begun>,
 }
 
-/// What is asked of one model, by all samples alike.
+/// The request to one model, the same for all samples.
 pub(super) struct Asked<'a> {
     pub(super) request: &'a ModelRequest,
     pub(super) model: &'a Model,
-    /// What the answer is checked against.
+    /// The schema for answers.
     pub(super) schema: Option<&'a Schema>,
-    /// Whether there is another model to turn to.
+    /// Whether there is another model to fall back to.
     pub(super) elsewhere: bool,
 }
 
-/// A reply that came to its end.
+/// A complete reply.
 pub(super) struct Reply {
-    /// The output it makes.
+    /// The resulting output.
     pub(super) value: Value,
 }
 
-/// A reply while it is put together.
+/// A reply that is being assembled.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Parts {
     text: String,
@@ -84,22 +84,22 @@ impl<'a> Session<'a> {
         Self { models, cx, format, ambiguous, live, role, edits, purse, first, notes, begun }
     }
 
-    /// The end of an attempt that has failed: keeps what the next one needs, and says which batches go on without it.
+    /// Ends a failed attempt: saves what the next one needs, and reports which batches continue without it.
     pub(super) async fn close(&self, failure: &Failure) {
         let Some(notes) = &self.notes else { return };
         notes.close().await;
         if failure.class == Class::Cancelled {
             for place in notes.places().iter().filter(|place| self.models.leave(place)) {
                 let batch = place.batch.as_deref().unwrap_or_default();
-                self.say(format!("{batch} goes on without us: `atoll resume` comes back to it"));
+                self.say(format!("{batch} continues at the provider: `atoll resume` fetches its answers"));
             }
         }
     }
 
-    /// What the attempt comes to, now that it ends, and the part of it that is only an upper bound.
+    /// The cost of the attempt at its end, and the part of it that is only an upper bound.
     pub(super) fn end(&self) -> (Meter, Meter) {
         let mut spent = self.purse.spent();
-        // What is in a batch is not lost: the next attempt fetches it, and pays for it.
+        // Requests in a batch are not lost: the next attempt fetches and pays for them.
         if self.notes.is_some() {
             return (spent, Meter::new());
         }
@@ -111,7 +111,8 @@ impl<'a> Session<'a> {
         (spent, unsettled)
     }
 
-    /// Keeps what the first call of a sample cost. Earlier attempts may have sent the same call in vain.
+    /// Records the cost of the first call of a sample. An earlier attempt may have sent the same call without
+    /// an answer.
     fn began(&self, spent: Meter) {
         let weight = |spent: &Meter| (spent.get("usd"), spent.get("tokens"));
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,15 +121,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says a line.
+    /// Prints a line.
     pub(super) fn say(&self, line: String) {
         self.cx.progress.line(line);
     }
 
-    /// Asks for sample number `sample` and continues it until it is whole.
+    /// Requests sample number `sample` and continues it until it is complete.
     pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
         if let Some(value) = self.begun.as_ref().and_then(|begun| begun.whole(asked.request, sample)) {
-            self.say(format!("sample {sample} was answered before"));
+            self.say(format!("sample {sample} was already answered"));
             return Ok(Reply { value });
         }
         let reply = match Box::pin(self.whole(asked, sample)).await {
@@ -151,13 +152,13 @@ impl<'a> Session<'a> {
         reply
     }
 
-    /// The reply with what it changes applied, if it changes anything.
+    /// The reply after its changes are applied, if it changes a tree.
     async fn applied(&self, reply: Reply) -> Result<Reply, Failure> {
         let Some(edits) = self.edits.cloned() else { return Ok(reply) };
         let cx = self.cx.clone();
-        // Trees are read and written with calls that block for the disk.
+        // Trees are read and written with blocking disk calls.
         let done = tokio::task::spawn_blocking(move || edits.apply(&reply.value, &cx)).await;
-        let value = done.map_err(|e| Failure::new(Class::Bug, format!("`llm` broke down: {e}")))??;
+        let value = done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `llm`: {e}")))??;
         Ok(Reply { value })
     }
 
@@ -165,14 +166,14 @@ impl<'a> Session<'a> {
         let begun = self.begun.as_ref().and_then(|begun| begun.find(asked.request, sample));
         let mut further = begun.as_ref().map(|parts| continued(asked.request, &parts.text));
         if begun.is_some() {
-            self.say("going on with an answer that is there in part".to_owned());
+            self.say("continuing a partial answer".to_owned());
         }
         let mut parts = begun.unwrap_or_default();
         let mut silent = false;
         for part in 0..=CONTINUATIONS {
             let request = further.as_ref().unwrap_or(asked.request);
             let answer = match self.ask(request, asked, (sample, silent)).await {
-                // In a batch that is another request, of another batch.
+                // In a batch, this is another request in another batch.
                 Err(failure) if !silent && is_worth_asking_again(&failure) => {
                     self.say(format!("{}: asking again", failure.message));
                     silent = true;
@@ -191,7 +192,7 @@ impl<'a> Session<'a> {
             if let Some(value) = self.read(&parts, &answer, asked)? {
                 return Ok(Reply { value });
             }
-            // A provider strips white space from the end of a model's turn, or refuses it: the model writes it again.
+            // Providers strip or refuse white space at the end of a model's turn: the model writes it again.
             parts.text.truncate(parts.text.trim_end().len());
             if let Some(begun) = &self.begun {
                 begun.keep((asked.request, sample), &parts, &self.purse).await?;
@@ -201,13 +202,13 @@ impl<'a> Session<'a> {
         Err(Failure::rejected(format!(
             "the answer is truncated: {CONTINUATIONS} continuations did not end it"
         ))
-        .hint("raise `max_tokens`, or ask for less")
+        .hint("raise `max_tokens`, or ask for a shorter answer")
         .detail(
             json!({"answer": shown(&parts.text), "violations": ["truncated"], "stop": StopReason::Length}),
         ))
     }
 
-    /// Asks once. `again` says whether an answer to this reply was empty already.
+    /// Sends one request. `again` says whether an earlier answer to it was empty.
     async fn ask(
         &self,
         request: &ModelRequest,
@@ -256,7 +257,7 @@ impl<'a> Session<'a> {
                 }
                 Ok((answer, spent))
             }
-            // What it cost is not known: it counts as lost.
+            // Its cost is unknown: it counts as lost.
             Err(failure) if is_unanswered(&failure) => {
                 drop(covered);
                 Err(failure)
@@ -269,7 +270,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The output that `parts` make, or `None` where the reply has to go on.
+    /// The output of `parts`, or `None` if the reply must be continued.
     fn read(
         &self,
         parts: &Parts,
@@ -278,7 +279,7 @@ impl<'a> Session<'a> {
     ) -> Result<Option<Value>, Failure> {
         let cut_off = answer.stop == StopReason::Length;
         if self.format != Format::Json {
-            // Whoever sets a limit for plain text means it, and sees it in `stop`.
+            // A truncated plain text is accepted: its limit was set by the author, and `stop` reports it.
             let meant = self.format == Format::Text && asked.request.max_tokens.is_some();
             return Ok((!cut_off || meant).then(|| parts.output(answer)));
         }
@@ -292,8 +293,8 @@ impl<'a> Session<'a> {
             Found::Fits(value) => return Ok(Some(value)),
             found => found,
         };
-        // A model that starts again instead of going on has the whole answer in its last part. A judge's last part may be
-        // inside of what it repeats.
+        // A model that starts over instead of continuing has the whole answer in its last part. For a judge,
+        // the last part may be inside a quotation.
         let again = asked.schema.is_some() && self.ambiguous == Ambiguous::Last;
         if let (true, Found::Fits(value)) = (again, reading.read(&parts.last)) {
             return Ok(Some(value));
@@ -320,7 +321,7 @@ impl<'a> Session<'a> {
 }
 
 impl QueueMemory for Session<'_> {
-    /// Of a batch it is known where it is.
+    /// For requests in a batch, the position is saved.
     fn keep(&self, waiting: bool) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             match &self.begun {
@@ -349,8 +350,8 @@ impl Parts {
     }
 }
 
-/// `request` with what was answered so far and the wish to go on. Without the schema: the rest of a JSON value is
-/// no JSON value.
+/// `request` with the answer so far and the instruction to continue. Without the schema, because the rest of
+/// a JSON value is not a JSON value.
 fn continued(request: &ModelRequest, so_far: &str) -> ModelRequest {
     let mut request = ModelRequest { schema: None, ..request.clone() };
     request.messages.push(ChatMessage::assistant(so_far));
@@ -358,7 +359,8 @@ fn continued(request: &ModelRequest, so_far: &str) -> ModelRequest {
     request
 }
 
-/// How many bytes at the beginning of `next` repeat the end of `text`. A few equal characters are no repetition.
+/// The number of bytes at the beginning of `next` that repeat the end of `text`. A few equal characters do
+/// not count.
 fn overlap(text: &str, next: &str) -> usize {
     const LEAST: usize = 24;
     const MOST: usize = 2_000;
@@ -393,7 +395,7 @@ fn asking_line(request: &ModelRequest, model: &Model) -> String {
         model.most_output(request.max_tokens)
     );
     if !dropped.is_empty() {
-        let _ = write!(line, "; it takes no {}: left out", dropped.join(", no "));
+        let _ = write!(line, "; not supported and removed: {}", dropped.join(", "));
     }
     line
 }

@@ -23,12 +23,12 @@ async fn failure(with: Value) -> Failure {
 #[tokio::test]
 async fn wrong_input_is_refused_before_anything_is_asked() {
     for (with, words) in [
-        (json!({"model": "gpt-5"}), "neither `prompt` nor `messages`"),
-        (json!({"model": "gpt-5", "prompt": "x", "messages": []}), "both `prompt` and `messages`"),
+        (json!({"model": "gpt-5"}), "`prompt` or `messages` is missing"),
+        (json!({"model": "gpt-5", "prompt": "x", "messages": []}), "`prompt` and `messages` are both set"),
         (json!({"model": "gpt-5", "prompt": " \n"}), "the prompt is empty"),
         (json!({"model": "gpt-5", "messages": [{"role": "assistant", "content": "x"}]}), "does not end with"),
         (json!({"model": "gpt-5", "prompt": "x", "temperature": 3}), "between 0 and 2"),
-        (json!({"model": "gpt-5", "prompt": "x", "samples": 3}), "no `vote`"),
+        (json!({"model": "gpt-5", "prompt": "x", "samples": 3}), "but `vote` is missing"),
         (json!({"model": "gpt-5", "prompt": "x", "samples": 0}), "between 1 and 64"),
         (json!({"model": "gpt-5", "prompt": "x", "timeout": "soon"}), "not a duration: soon"),
         (json!({"model": [], "prompt": "x"}), "list of models is empty"),

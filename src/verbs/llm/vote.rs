@@ -5,26 +5,26 @@ use serde_json::json;
 use crate::value::{Value, canonical};
 use crate::verb::Failure;
 
-/// How to choose among samples.
+/// The method to choose among samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Vote {
-    /// The one in the middle of the numbers, the lower one of two.
+    /// The median of the numbers, the lower one of two.
     Median,
-    /// The one that most agree on, the earlier one of two.
+    /// The most frequent answer, the earlier one of two.
     Majority,
 }
 
 /// The outcome of a vote.
 #[derive(Debug, PartialEq)]
 pub(super) struct Decided {
-    /// Which sample.
+    /// Index of the winning sample.
     pub(super) winner: usize,
-    /// Median: largest minus smallest number. Majority: the share that disagrees with the winner, 0 to 1.
+    /// Median: largest minus smallest number. Majority: the share of other answers, 0 to 1.
     pub(super) spread: Value,
 }
 
-/// Chooses among `values`, of which there is at least one, by the field or JSON Pointer `on`.
+/// Chooses among `values`, which is not empty, by the field or JSON Pointer `on`.
 pub(super) fn decide(vote: Vote, on: Option<&str>, values: &[Value]) -> Result<Decided, Failure> {
     let votes = values.iter().map(|value| field(value, on)).collect::<Result<Vec<_>, _>>()?;
     match vote {
@@ -47,7 +47,7 @@ fn median(votes: &[&Value]) -> Result<Decided, Failure> {
     let number = |(i, vote): (usize, &&Value)| {
         vote.as_f64().map(|number| (number, i)).ok_or_else(|| {
             Failure::rejected(format!("there is no median of {}", canonical(vote)))
-                .hint("`vote_on` names a number, or use vote = \"majority\"")
+                .hint("set `vote_on` to a field with a number, or use vote = \"majority\"")
         })
     };
     let mut numbers = votes.iter().enumerate().map(number).collect::<Result<Vec<_>, _>>()?;

@@ -1,5 +1,5 @@
-//! Credentials that are written out in scenario files: they are read again from there when a scenario is run, so that they are in
-//! no output, event or journal.
+//! Credentials in scenario files. They are read again from the files when a scenario is run, so that no
+//! output, event or journal contains them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,34 +11,34 @@ use crate::value::Value;
 use crate::verb::{Context, Failure, SecretText, Secrets};
 use crate::verbs::scenario_load::Written;
 
-/// Scenario files that were read again, by where they are.
+/// Cache of scenario files that were read again, by location.
 #[derive(Default)]
 pub(super) struct Literals {
     read: Mutex<HashMap<PathBuf, Arc<Files>>>,
 }
 
-/// Scenario files, and the credentials in all of them: a program shows those of one scenario in the next.
+/// Scenario files, and the credentials in all of them: the program may show those of one scenario in another.
 struct Files {
     written: Written,
     credentials: Arc<dyn Secrets>,
 }
 
-/// What must not be shown while a scenario is run.
+/// The values that must be masked while a scenario is run.
 pub(super) struct Hidden {
     /// The secrets of the run, and those in the files of the scenario.
     pub(super) secrets: Arc<dyn Secrets>,
-    /// Those in the files, if there are any.
+    /// Those in the files, if any.
     pub(super) credentials: Option<Arc<dyn Secrets>>,
 }
 
 impl Literals {
-    /// Puts the credentials into `scenario` that were left out of it, and gives what to hide then.
+    /// Puts the removed credentials back into `scenario`, and returns the values to mask.
     pub(super) async fn restore(&self, scenario: &mut Scenario, cx: &Context) -> Result<Hidden, Failure> {
         let secrets = cx.secrets.clone();
         let Some(source) = scenario.source.take() else { return Ok(Hidden { secrets, credentials: None }) };
         let files = self.files(&source, scenario, cx).await?;
         let written = files.written.scenarios.iter().find(|written| written.id == scenario.id);
-        // The same files were read in another way: by another version of Atoll.
+        // The same files were read differently by another version of Atoll.
         if !written.is_some_and(|written| credentials::restore(scenario, written)) {
             return Err(changed(scenario, "is read in another way now"));
         }
@@ -47,7 +47,7 @@ impl Literals {
         Ok(Hidden { secrets, credentials: Some(credentials) })
     }
 
-    /// The files of `source`, as long as they are what they were.
+    /// Loads the files of `source`, if they are unchanged.
     async fn files(
         &self,
         source: &ScenarioSource,
@@ -77,13 +77,13 @@ impl Literals {
     }
 }
 
-/// What is not as it was in the files of a scenario.
+/// A description of the first change in the files of a scenario.
 fn difference(source: &ScenarioSource, scenario: &Scenario, written: &Written) -> Option<String> {
     match written.digest(&scenario.file) {
-        None => Some("is not there any more".to_owned()),
+        None => Some("does not exist anymore".to_owned()),
         Some(digest) if digest != source.digest => Some("has changed".to_owned()),
         Some(_) if written.others != source.others => {
-            Some("is as it was, but a fixture or a file that scenarios name has changed".to_owned())
+            Some("is unchanged, but a fixture or a file that scenarios refer to has changed".to_owned())
         }
         Some(_) => None,
     }
@@ -92,13 +92,13 @@ fn difference(source: &ScenarioSource, scenario: &Scenario, written: &Written) -
 fn changed(scenario: &Scenario, what: &str) -> Failure {
     let (id, file) = (&scenario.id, &scenario.file);
     Failure::permanent(format!(
-        "{file} {what}, and the credentials of the scenario `{id}` are in no record: they are read again from this file, as \
+        "{file} {what}, and the credentials of the scenario `{id}` are not stored: they are read again from this file, as \
          long as it is the same"
     ))
-    .hint("run the files as they are now: start a new run, or use `atoll resume RUN --replan`")
+    .hint("to use the current files, start a new run, or use `atoll resume RUN --replan`")
 }
 
-/// Secrets, and values that are redacted besides.
+/// The secrets of the run, and additional values to mask.
 struct Also {
     secrets: Arc<dyn Secrets>,
     credentials: Arc<dyn Secrets>,

@@ -1,4 +1,4 @@
-//! The questions that assertions leave open: what is expected, and the evidence for a judge.
+//! The questions that assertions leave open: the expectations, and the evidence for a judge.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,89 +8,89 @@ use crate::expr::head_text;
 use crate::scenario::{NamedValue, Observation, StepDecision, StepSeen};
 use crate::value::{Digest, Value};
 
-/// What a judge is asked at once.
+/// The grouping of questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// A question for each step that is open, and one for the criteria of the scenario.
+    /// One question for each open step, and one for the criteria of the scenario.
     #[default]
     Step,
-    /// One question about all of them.
+    /// One question for all of them.
     Scenario,
-    /// Nothing: there are no questions.
+    /// No questions.
     None,
 }
 
 /// A question for a judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Question {
-    /// Its name: the scenario and the step, such as `list-items#2`.
+    /// Key: the scenario and the step, such as `list-items#2`.
     pub key: String,
-    /// 20 digits of the digest of all that is shown. They end the evidence in a prompt: a program that wanted to write them
-    /// would have to know the digest of a text that its own output is part of.
+    /// Mark that ends the evidence in a prompt: 20 digits of the digest of everything shown. A program cannot
+    /// forge it, because its own output is part of the digested text.
     pub mark: String,
-    /// What the scenario is about.
+    /// Description of the scenario.
     pub about: String,
-    /// What must be true of the whole, if that is no question of its own.
+    /// Criteria for the whole, if they are not a separate question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criteria: Option<String>,
-    /// The evidence: what was done and what came back, in order.
+    /// Evidence: requests and answers, in order.
     pub steps: Vec<Evidence>,
-    /// What is to be judged.
+    /// Expectations to judge.
     pub asks: Vec<Expectation>,
 }
 
-/// A step as a judge sees it.
+/// A step in the evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
-    /// What it does.
+    /// Description of the step.
     pub description: String,
-    /// What was sent; empty where nothing was.
+    /// Request; empty if nothing was sent.
     pub sent: String,
-    /// What came back; empty where nothing did.
+    /// Answer; empty if there is none.
     pub observed: String,
-    /// What was kept for later steps.
+    /// Captured values.
     pub captures: Vec<Kept>,
 }
 
-/// A value that was kept.
+/// A captured value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
-    /// Its name.
+    /// Name of the variable.
     pub name: String,
-    /// The value.
+    /// Captured value.
     pub value: Value,
 }
 
-/// One thing that is to be judged.
+/// One expectation to judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Expectation {
-    /// Its name: the scenario, and the step or `all`.
+    /// Key: the scenario, and the step or `all`.
     pub key: String,
-    /// The place of its step among `steps`, from 1; null for all of them together.
+    /// Position of its step in `steps`, from 1; null for all steps together.
     pub step: Option<usize>,
-    /// What should have come of it; empty where the step expects only what its description says.
+    /// Expected result; empty if the step has only a description.
     pub expect: String,
-    /// Values that the expectation names.
+    /// Values that the expectation refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub named: Vec<NamedValue>,
 }
 
-/// How many earlier steps are shown with a question about one.
+/// The number of earlier steps shown in a question about one step.
 const BEFORE: usize = 6;
-/// How much is shown of what was sent and of what came back, in characters, of a step that is not in question.
+/// The maximum length of the request and of the answer of earlier steps, in characters.
 const SENT: usize = 800;
 const OBSERVED: usize = 1200;
 
-/// How `seen` is made into questions.
+/// The options for making questions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asking<'a> {
     pub(super) seen: &'a Observation,
-    /// Whether the criteria are a question of their own.
+    /// Whether the criteria are a separate question.
     pub(super) criteria: bool,
 }
 
-/// The questions that `seen` leaves open. One whose setup broke was not run: there is nothing to judge.
+/// The open questions of `seen`. If its setup failed, nothing was run, so there is nothing to judge.
 pub(super) fn questions(seen: &Observation, ask: Ask, criteria: bool) -> Vec<Question> {
     let asking = Asking { seen, criteria };
     match ask {
@@ -142,14 +142,14 @@ impl Asking<'_> {
         Expectation { key: format!("{}#{}", self.seen.id, step.index), step: Some(place), expect, named }
     }
 
-    /// The criteria as a question of their own.
+    /// The criteria as a separate question.
     fn all(&self) -> Option<Expectation> {
         let expect = self.stated().filter(|_| self.criteria)?;
         let named = self.seen.named.clone();
         Some(Expectation { key: format!("{}#all", self.seen.id), step: None, expect, named })
     }
 
-    /// The criteria, where they only say what the questions are about.
+    /// The criteria, if they are only context for the questions.
     fn context(&self) -> Option<String> {
         self.stated().filter(|_| !self.criteria)
     }
@@ -166,8 +166,8 @@ impl Asking<'_> {
     }
 }
 
-/// What tells a question from all others: all that is shown, and nothing else. The same behaviour has the same mark in every
-/// scenario and every run, so that a recorded verdict is found again.
+/// A digest of everything shown, and nothing else. The same behaviour has the same mark in every scenario and
+/// every run, so that a recorded verdict is found again.
 fn mark(about: &str, criteria: Option<&str>, steps: &[Evidence], asks: &[Expectation]) -> String {
     let bare = |ask: &Expectation| match ask.named.as_slice() {
         [] => json!([ask.step, ask.expect]),

@@ -10,15 +10,16 @@ use crate::verb::{Failure, Secrets};
 /// The variable that holds a command line with a secret until the shell reads it.
 const LINE: &str = "ATOLL_COMMAND_LINE";
 
-/// The inside of a service. Command lines with secrets are not given to the shell as an argument, which every user of the machine
-/// could read.
+/// The inside of a service. Command lines with secrets are not arguments of the shell, because every user of
+/// the machine could read those.
 pub(super) struct Quiet {
     pub(super) shell: Arc<dyn Shell>,
     pub(super) secrets: Arc<dyn Secrets>,
 }
 
 impl Quiet {
-    /// The line to run in place of `line`, and what it needs in its environment. What it runs does not see that.
+    /// The replacement of `line`, and its environment variable. The commands of the line do not inherit the
+    /// variable.
     fn line(&self, line: String) -> (String, Option<(String, String)>) {
         if self.secrets.redact(&line) == line {
             return (line, None);

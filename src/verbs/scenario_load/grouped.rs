@@ -1,23 +1,24 @@
-//! Which scenarios share a program, and in which order they run in it.
+//! The grouping of scenarios that share a program, and their order in it.
 
 use serde_json::json;
 
 use super::With;
 use crate::scenario::{Isolation, Readiness, Scenario, runs_commands};
 
-/// Says of each scenario what its program is waited for, in which group it runs and at which place of it. What a gate
-/// does to a program must not show in the findings of another scenario: those of different visibility never share one.
+/// Sets the readiness check, group and order of each scenario. Effects of a `gate` scenario on the program
+/// must not show in the findings of others: scenarios of different visibility never share a program.
 pub(super) fn group(scenarios: &mut [Scenario], with: &With) {
     for scenario in scenarios {
         scenario.readiness = Readiness::of(&scenario.uses);
         scenario.commands = scenario.uses.iter().any(|used| runs_commands(used));
         scenario.group = name(scenario, with);
-        // Rows of one scenario are called `x-1` to `x-10`.
+        // The rows of a scenario are called `x-1` to `x-10`.
         scenario.order = vec![json!(scenario.file), json!(scenario.id.chars().count()), json!(scenario.id)];
     }
 }
 
-/// The name of its group. The first word says whether it is shared, so that no id of a scenario is the name of a shared group.
+/// The name of its group. The first word says whether it is shared, so that no scenario id equals the name of
+/// a shared group.
 fn name(scenario: &Scenario, with: &With) -> String {
     let Scenario { id, isolation, visibility, readiness, tier, .. } = scenario;
     let tier = if with.by_tier { format!("/{tier}") } else { String::new() };

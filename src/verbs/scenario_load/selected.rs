@@ -1,4 +1,4 @@
-//! Which scenarios of a directory are wanted, and how much each counts.
+//! The selection of scenarios, and their weights.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::verb::{Failure, Refusal, pointer};
 pub enum Tier {
     /// A number.
     Number(i64),
-    /// A number as a text, as lists of the command line have it.
+    /// A number as text, as list values of the command line are.
     Text(String),
 }
 
@@ -26,14 +26,14 @@ impl Tier {
         match self {
             Self::Number(tier) => Ok(*tier),
             Self::Text(text) => text.trim().parse().map_err(|_| {
-                Failure::permanent(format!("`{text}` is no tier: tiers are whole numbers"))
+                Failure::permanent(format!("`{text}` is not a valid tier: tiers are whole numbers"))
                     .hint("write for example `tiers = [1, 2]`")
             }),
         }
     }
 }
 
-/// What is wrong with a selection, whatever the scenarios are.
+/// Errors of a selection that do not depend on the scenarios.
 pub(super) fn refusals(with: &With) -> Vec<Refusal> {
     let tiers = with.tiers.iter().flatten().enumerate();
     let tiers = tiers.filter_map(|(n, tier)| Some(Refusal::of(format!("/tiers/{n}"), tier.number().err()?)));
@@ -43,7 +43,7 @@ pub(super) fn refusals(with: &With) -> Vec<Refusal> {
     let weights = with.weights.iter().flatten().filter(|(_, factor)| !factor.is_finite() || **factor < 0.0);
     let weights = weights.map(|(tag, factor)| {
         let failure = Failure::permanent(format!("the factor {factor} of the tag `{tag}` is below zero"))
-            .hint("a factor is 0 or more: 2 counts twice, 0 not at all");
+            .hint("a factor is 0 or more: 2 doubles the weight, 0 removes it");
         Refusal::of(pointer("/weights", tag), failure)
     });
     tiers.chain(patterns).chain(weights).collect()
@@ -55,7 +55,7 @@ fn pattern(text: &str) -> Result<Regex, Failure> {
     Regex::new(&pattern).map_err(|_| Failure::permanent(format!("the pattern `{text:.100}` is too long")))
 }
 
-/// What is wanted. An empty list wants all.
+/// The selection. An empty list selects all.
 pub(super) struct Selection<'a> {
     only: Vec<Regex>,
     tags: &'a [String],
@@ -65,12 +65,12 @@ pub(super) struct Selection<'a> {
     weights: Option<&'a BTreeMap<String, f64>>,
 }
 
-/// The scenarios that are wanted.
+/// The selected scenarios.
 pub(super) struct Selected {
     pub(super) scenarios: Vec<Scenario>,
-    /// How many there were.
+    /// The number of scenarios before the selection.
     pub(super) found: usize,
-    /// How many of those are sealed.
+    /// The number of sealed ones among them.
     pub(super) sealed: usize,
 }
 
@@ -86,7 +86,8 @@ impl<'a> Selection<'a> {
         })
     }
 
-    /// Those of `all`, which are called `shown`. A tag in `weights` that no scenario has is worth a warning.
+    /// Selects from `all`, which is displayed as `shown`. A tag in `weights` that no scenario has is a
+    /// warning.
     pub(super) fn select(
         &self,
         all: Vec<Scenario>,
@@ -138,7 +139,7 @@ impl<'a> Selection<'a> {
         named && tagged && tiered && visible
     }
 
-    /// The product of the factors of a scenario's tags; a tag that is written twice counts once.
+    /// The product of the factors of a scenario's tags; a repeated tag counts once.
     fn factor(&self, scenario: &Scenario) -> f64 {
         let factors = self.weights.iter().flat_map(|weights| weights.iter());
         factors.filter(|(tag, _)| scenario.tags.contains(tag)).map(|(_, factor)| factor).product()
@@ -154,11 +155,11 @@ impl<'a> Selection<'a> {
         let keys: Vec<String> =
             given.into_iter().filter(|(_, given)| *given).map(|(key, _)| format!("`{key}`")).collect();
         let keys = match keys.split_last() {
-            Some((last, [])) => format!("{last} leaves"),
-            Some((last, others)) => format!("{} and {last} leave", others.join(", ")),
-            None => return format!("no scenario is left: {shown} has none"),
+            Some((last, [])) => format!("{last} excludes"),
+            Some((last, others)) => format!("{} and {last} exclude", others.join(", ")),
+            None => return format!("no scenario is selected: {shown} has none"),
         };
-        format!("no scenario is left: {keys} out all {found} of {shown}")
+        format!("no scenario is selected: {keys} all {found} of {shown}")
     }
 }
 
@@ -221,10 +222,10 @@ mod tests {
     #[test]
     fn nothing_left_is_a_failure_that_says_why() {
         let failure = select(&json!({"tags": ["cruds"], "visibility": ["gate"]})).err().unwrap();
-        assert_eq!(failure.message, "no scenario is left: `tags` and `visibility` leave out all 4 of s");
+        assert_eq!(failure.message, "no scenario is selected: `tags` and `visibility` exclude all 4 of s");
         assert!(failure.hint.unwrap().starts_with("no scenario has the tag `cruds`: did you mean `crud`?"));
         let failure = select(&json!({"only": ["x"]})).err().unwrap();
-        assert_eq!(failure.message, "no scenario is left: `only` leaves out all 4 of s");
+        assert_eq!(failure.message, "no scenario is selected: `only` excludes all 4 of s");
     }
 
     #[test]
@@ -244,7 +245,7 @@ mod tests {
     #[test]
     fn what_cannot_be_a_selection_is_refused() {
         for (more, at, word) in [
-            (json!({"tiers": ["high"]}), "/tiers/0", "`high` is no tier"),
+            (json!({"tiers": ["high"]}), "/tiers/0", "`high` is not a valid tier"),
             (json!({"weights": {"a/b": -1}}), "/weights/a~1b", "below zero"),
             (json!({"only": ["*".repeat(3_000_000)]}), "/only/0", "too long"),
         ] {
@@ -283,7 +284,7 @@ mod tests {
         assert_eq!((tiers[1].as_str(), tiers[4].as_str()), ("shared/dev/http/2", "shared/dev/http/1"));
         let target = groups(&mut scenarios, json!({"target": "http://x"}));
         assert_eq!(target.iter().filter(|group| *group == "shared/target").count(), 5);
-        // What a scenario is called makes it no member of a shared group.
+        // The id of a scenario never makes it a member of a shared group.
         let mut hostile = vec![scenario("shared/dev/http", &json!({}))];
         assert_eq!(groups(&mut hostile, json!({})), ["fresh/shared/dev/http"]);
         assert_eq!(hostile[0].order, [json!("shared/dev/http.yaml"), json!(15), json!("shared/dev/http")]);

@@ -1,4 +1,4 @@
-//! An environment around a program: how it is run, and what runs beside it.
+//! The environment of a program: its settings and its sidecars.
 
 use std::path::PathBuf;
 
@@ -12,17 +12,17 @@ use crate::value::Value;
 use crate::verb::Failure;
 use crate::verbs::secret::TextOrSecret;
 
-/// An environment, as `environment_load` brings it.
+/// An environment, from `environment_load`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Around {
-    /// How the program is run.
+    /// Settings of the program.
     pub program: Said,
-    /// The services beside it by name, with their images.
+    /// Sidecar services by name, with their images.
     pub services: Map<String, Value>,
 }
 
-/// What an environment says about the program. What it does not say is missing.
+/// The program's settings in an environment. Settings that are not in it are missing.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Said {
@@ -45,7 +45,7 @@ pub struct Said {
 }
 
 impl With {
-    /// The same with its environment taken in. Errors: a service in it has no image, or has keys that no service has.
+    /// The input with its environment merged. Errors if a service in it has no image or has unknown keys.
     pub fn within(mut self) -> Result<Self, Failure> {
         let Some(around) = self.environment.take() else { return Ok(self) };
         let Around { program, services } = *around;

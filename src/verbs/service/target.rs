@@ -1,4 +1,4 @@
-//! A program that is up already, and the sandbox in which commands of scenarios run if there are files for them.
+//! An already running program, and the sandbox for commands of scenarios if they have files.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::value::Value;
 use crate::verb::{Context, Failure, Lease};
 use crate::verbs::image::{DISK, MEMORY, PATIENCE};
 
-/// The image of the sandbox has nothing but the place for the files.
+/// The image of the sandbox contains only the directory for the files.
 const PLACE: &str = "FROM scratch\nWORKDIR /work\n";
 
 impl Service {
@@ -28,7 +28,7 @@ impl Service {
         Ok(Box::new(Reached { url, sandbox }))
     }
 
-    /// A place for commands with the files of `with`.
+    /// A sandbox for commands, with the files of `with`.
     async fn sandbox(&self, with: With, cx: &Context) -> Result<Hold, Failure> {
         let none = |reason: &str| Failure::permanent(format!("there is no sandbox for commands: {reason}"));
         let mut tree = Tree::new();
@@ -66,7 +66,7 @@ impl Service {
     }
 }
 
-/// A program that somebody else started.
+/// A program that was not started by Atoll.
 struct Reached {
     url: String,
     sandbox: Option<Hold>,

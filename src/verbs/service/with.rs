@@ -1,4 +1,4 @@
-//! What `service` takes, and the services that are meant by it.
+//! The input of `service`, and the resulting services.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -19,97 +19,99 @@ use crate::verbs::lapse::Lapse;
 use crate::verbs::secret::TextOrSecret;
 use crate::verbs::size::size;
 
-/// What others call a service that has no name of its own.
+/// The name of a service without a name.
 pub(super) const MAIN: &str = "program";
 
-/// What `service` takes.
+/// Input of `service`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The image, as `docker_build` brings it. Either this or `target`.
+    /// Image to run, from `docker_build`. Either this or `target`.
     #[serde(default)]
     pub image: Option<String>,
-    /// Instead of an image: the URL of a program that is up already. Nothing is started, and of the other keys only `files`
-    /// has an effect: they are put into a sandbox with the programs of this machine, in which commands of scenarios run.
+    /// URL of an already running program, instead of an image. Nothing is started; of the other keys only
+    /// `files` has an effect: they are put into a sandbox with the programs of this machine, in which
+    /// commands of scenarios run.
     #[serde(default)]
     pub target: Option<String>,
-    /// How the program is run and what runs beside it, as `environment_load` brings it with `build = true`. What it says
-    /// counts; the keys next to it hold for what it does not say. Its `ports` are added to those of the step.
+    /// Environment of the program and its sidecars, from `environment_load` with `build = true`. Its settings
+    /// override the keys next to it. Its `ports` are added to those of the step.
     #[serde(default)]
     pub environment: Option<Box<Around>>,
-    /// Instead of the image's own command: the program and its arguments.
+    /// Program and arguments that replace the image's command.
     #[serde(default)]
     pub command: Option<Vec<String>>,
-    /// What others call it, `program` where nothing is said.
+    /// Host name of the service for other services. Default: `program`.
     #[serde(default)]
     pub name: Option<String>,
-    /// Environment on top of the image's own: texts, or `{ secret = "NAME" }`. Nothing else of this machine's environment
-    /// is visible.
+    /// Environment variables in addition to those of the image: texts, or `{ secret = "NAME" }`. No other
+    /// variables of this machine are passed.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, TextOrSecret>")]
     pub env: IndexMap<String, TextOrSecret>,
-    /// The port it listens on, also given to it as `PORT`.
+    /// Port that the service listens on; passed to it as `PORT`.
     #[serde(default = "port")]
     pub port: u16,
-    /// More ports that it listens on, e.g. one for gRPC; `held.ports` says where they lead.
+    /// Additional ports, e.g. one for gRPC; `held.ports` has their forwarded ports.
     #[serde(default)]
     pub ports: Vec<u16>,
-    /// When it counts as up.
+    /// Readiness check.
     #[serde(default)]
     pub ready: ReadyWhen,
-    /// Memory of all its processes together, such as `512m`.
+    /// Memory limit of all its processes together, such as `512m`.
     #[serde(default)]
     pub memory: Option<String>,
-    /// What it may write to its disk on top of its image, such as `1g`. One that writes more is ended.
+    /// Disk limit in addition to the image, such as `1g`. A service that writes more is stopped.
     #[serde(default)]
     pub disk: Option<String>,
-    /// Processors.
+    /// Limit of processor cores.
     #[serde(default)]
     pub cpus: Option<f64>,
-    /// Processes and threads.
+    /// Limit of processes and threads.
     #[serde(default)]
     pub pids: Option<u64>,
-    /// What it may reach: nothing, everything (`true`), or a list of hosts such as `api.example.com:443`.
+    /// Network access: nothing, everything (`true`), or a list of hosts such as `api.example.com:443`.
     #[serde(default)]
     pub egress: Egress,
-    /// Trees of files that are put there first, each at an absolute path.
+    /// Trees of files that are copied into it before it starts, each to an absolute path.
     #[serde(default)]
     pub files: Vec<Put>,
-    /// Volumes by name, and the absolute path at which it sees each. Services that are held together share those of the
-    /// same name; they are new for every hold, and gone after it.
+    /// Volumes by name, each with its absolute path in the service. Services that are held together share
+    /// volumes with the same name. Volumes are new for every hold, and deleted after it.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, PathBuf>")]
     pub volumes: IndexMap<String, PathBuf>,
-    /// Command lines that are run in it, one after the other, once it is up. One that fails is a reason why it is not up.
+    /// Command lines that are run in it, in order, once it is ready. If one fails, the service counts as not
+    /// ready.
     #[serde(default)]
     pub seed: Vec<String>,
-    /// Services that are up beside it, by name: each as if held alone, and all reach each other by name.
+    /// Sidecar services by name. Each has the keys of a held service, and all reach each other by name.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, With>")]
     pub beside: IndexMap<String, Self>,
-    /// Of a service beside another: those that have to be up first.
+    /// For a sidecar: services that must be ready before it is started.
     #[serde(default)]
     pub after: Vec<String>,
-    /// What happens if a service beside it does not come up, which is no fault of its own.
+    /// Effect of a sidecar that does not become ready.
     #[serde(default)]
     pub blame: Blame,
-    /// How many more like it are wanted soon: they are started before they are asked for.
+    /// Number of further copies that will be needed soon: they are started in advance.
     #[serde(default)]
     pub ahead: Option<WarmPoolSize>,
 }
 
-/// What happens if a service beside another does not come up.
+/// The effect of a sidecar that does not become ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blame {
-    /// `held.blame` names it.
+    /// `held.blame` is the name of the sidecar.
     #[default]
     Tell,
     /// The step fails.
     Fail,
 }
 
-/// What a service may reach.
+/// The network access of a service.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Egress {
@@ -120,7 +122,7 @@ pub enum Egress {
 }
 
 impl Egress {
-    /// Errors: `auth` if the user has not allowed `service` to reach these hosts.
+    /// Errors with `auth` if the user has not allowed `service` to reach these hosts.
     fn granted(&self, service: &str, cx: &Context) -> Result<(), Failure> {
         let asks: Vec<Ask> = match self {
             Self::All(false) => Vec::new(),
@@ -132,7 +134,7 @@ impl Egress {
         let host = if host == EVERY_HOST { "every host".to_owned() } else { format!("`{host}`") };
         Err(Failure::new(
             Class::Auth,
-            format!("the service `{service}` could connect to {host}, and you have not allowed that"),
+            format!("the service `{service}` requests network access to {host}, which is not allowed"),
         )
         .hint(format!(
             "allow it for this run: `atoll resume {} {}`; `atoll trust FILE` remembers it",
@@ -148,13 +150,13 @@ impl Default for Egress {
     }
 }
 
-/// A tree of files and where it is put.
+/// A tree of files and its destination.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Put {
-    /// The tree, as `pack` or `edit` brings it.
+    /// Tree, from `pack` or `edit`.
     pub tree: TreeRef,
-    /// An absolute path: a directory.
+    /// Absolute path of a directory.
     pub at: PathBuf,
 }
 
@@ -166,42 +168,42 @@ fn port() -> u16 {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ReadyWhen {
-    /// A word.
+    /// A condition without parameters.
     Word(ReadyWord),
     /// A table with one of `http`, `tcp`, `log`, `command`.
     Table(ReadyTable),
 }
 
-/// The conditions that need no more than a word.
+/// The conditions without parameters.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReadyWord {
     /// Its port accepts connections.
     Tcp,
-    /// At once; without a `command` nothing runs but what scenarios execute in it.
+    /// Ready at once; without a `command`, nothing runs in it except commands of scenarios.
     None,
 }
 
-/// When a service counts as up, and how long that may take.
+/// The readiness check of a service, and its time limit.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadyTable {
-    /// This path answers with a status below 500.
+    /// Path that answers with a status below 500.
     #[serde(default)]
     pub http: Option<String>,
-    /// Its port accepts connections.
+    /// Whether its port accepts connections.
     #[serde(default)]
     pub tcp: Option<bool>,
-    /// Its log matches this regular expression.
+    /// Regular expression that matches its log.
     #[serde(default)]
     pub log: Option<String>,
-    /// This command line, run inside, ends with exit code 0.
+    /// Command line that exits with code 0 when run inside.
     #[serde(default)]
     pub command: Option<String>,
-    /// Which of its ports is asked, `port` where nothing is said.
+    /// Port that is checked. Default: `port`.
     #[serde(default)]
     pub port: Option<u16>,
-    /// How long it may take, 30 s where nothing is said.
+    /// Time limit. Default: 30 s.
     #[serde(default)]
     pub within: Option<Lapse>,
 }
@@ -227,32 +229,35 @@ impl ReadyTable {
             (None, None, Some(line), None) => ReadinessCheck::Command(line.clone()),
             (None, None, None, None | Some(true)) => ReadinessCheck::Tcp,
             _ => {
-                return Err(Failure::permanent("`ready` takes one of http, tcp, log and command")
-                    .hint("`ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
+                return Err(Failure::permanent(
+                    "`ready` must have exactly one of http, tcp, log and command",
+                )
+                .hint("write `ready = { http = \"/health\", within = \"20s\" }`, or `ready = \"none\"`"));
             }
         };
         if let ReadinessCheck::Log(pattern) = &ready {
-            regex::Regex::new(pattern)
-                .map_err(|e| Failure::permanent(format!("`ready.log` is no regular expression: {e}")))?;
+            regex::Regex::new(pattern).map_err(|e| {
+                Failure::permanent(format!("`ready.log` is not a valid regular expression: {e}"))
+            })?;
         }
         Ok(ready)
     }
 
-    /// The failure of a port that is asked and is none of the service.
+    /// The failure if the checked port is not one of the service's.
     pub(super) fn stray_port(&self, own: u16, others: &[u16]) -> Option<Failure> {
         let port = self.port.filter(|port| *port != own && !others.contains(port))?;
-        let failure = Failure::permanent(format!("`ready.port = {port}` is no port of the service"));
-        Some(failure.hint("name it in `port` or `ports`"))
+        let failure = Failure::permanent(format!("`ready.port = {port}` is not a port of the service"));
+        Some(failure.hint("add it to `port` or `ports`"))
     }
 }
 
 impl With {
-    /// The same for equal inputs of one run.
+    /// A key that is the same for equal inputs of one run.
     pub fn key(&self, cx: &Context) -> String {
         Digest::of(format!("{} {self:?}", cx.run)).to_string()
     }
 
-    /// All services that are meant, the main one first.
+    /// All services of the input, the main one first.
     pub fn members(self, cx: &Context) -> Result<Vec<EnvironmentService>, Failure> {
         let mut this = self.within()?;
         let beside = std::mem::take(&mut this.beside);
@@ -298,7 +303,7 @@ impl With {
             }
             dirs.extend(tree.dirs.into_iter().map(|(path, status)| (put.at.join(path), status)));
         }
-        // What is put into a directory changes its time, and may need its permissions: the innermost are the first.
+        // Adding files to a directory changes its time and needs permissions: the innermost come first.
         dirs.reverse();
         spec.files
             .extend(dirs.into_iter().map(|(path, status)| Placed { path, what: PlacedAs::Dir(status) }));
@@ -326,7 +331,7 @@ pub(super) fn read_host(text: &str) -> Result<(String, u16), Failure> {
     let named = |name: &str| name.split('.').all(label) && name.parse::<Ipv4Addr>().is_err();
     match parts {
         Some((name, port @ 1..)) if named(name) => Ok((name.to_ascii_lowercase(), port)),
-        _ => Err(Failure::permanent(format!("`{text}` in `egress` is no host with a port")).hint(
+        _ => Err(Failure::permanent(format!("`{text}` in `egress` is not a host with a port")).hint(
             "write it like \"api.example.com:443\", by name: addresses and patterns cannot be allowed",
         )),
     }
@@ -374,7 +379,7 @@ mod tests {
     fn what_services_beside_it_cannot_be_is_refused() {
         let message = |with: Value| members(with).err().unwrap();
         let beside = |with: Value| json!({"image": "x", "beside": with});
-        assert!(message(beside(json!({"DB": {"image": "y"}}))).contains("no name for a service"));
+        assert!(message(beside(json!({"DB": {"image": "y"}}))).contains("not a valid name for a service"));
         assert!(
             message(beside(json!({"db": {"image": "y", "ahead": {"keep": 1, "of": 2}}}))).contains("`ahead`")
         );
@@ -384,13 +389,13 @@ mod tests {
         );
         for host in ["example.com", "10.0.0.1:443", "*.example.com:443", "example.com:0", ":1"] {
             assert!(
-                message(json!({"image": "x", "egress": [host]})).contains("no host with a port"),
+                message(json!({"image": "x", "egress": [host]})).contains("not a host with a port"),
                 "{host}"
             );
         }
         for path in ["data", "/", "/data/../etc"] {
             assert!(
-                message(json!({"image": "x", "volumes": {"v": path}})).contains("no absolute path"),
+                message(json!({"image": "x", "volumes": {"v": path}})).contains("not an absolute path"),
                 "{path}"
             );
         }
@@ -418,7 +423,7 @@ mod tests {
         assert_eq!((spec.port, spec.ports.as_slice(), spec.memory), (9000, &[9001, 9002][..], 1 << 30));
         assert_eq!(spec.env.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["A"]);
         assert_eq!(spec.ready, ReadinessCheck::Http("/h".into()));
-        // Without one, and with one that says nothing, the step's own keys hold.
+        // Without an environment, or with an empty one, the step's own keys apply.
         for environment in [json!(null), json!({}), json!({"file": null, "program": {}, "services": {}})] {
             let read = members(json!({"image": "x", "port": 81, "environment": environment})).unwrap();
             assert_eq!((read.len(), read[0].name.as_str(), read[0].spec.port), (1, "program", 81));
@@ -455,7 +460,7 @@ mod tests {
         );
         assert!(spec(json!({"image": "x", "ports": [0]})).unwrap_err().contains("out of range"));
         let stray = spec(json!({"image": "x", "ready": {"port": 50051}})).unwrap_err();
-        assert!(stray.contains("no port of the service"), "{stray}");
+        assert!(stray.contains("not a port of the service"), "{stray}");
         assert!(spec(json!({"image": "x", "prot": 1})).unwrap_err().contains("prot"));
     }
 }

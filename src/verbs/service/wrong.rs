@@ -1,4 +1,4 @@
-//! What no machine could hold: found in the input before an attempt.
+//! Errors of the input that are found before an attempt.
 
 use std::path::{Component, Path};
 
@@ -9,26 +9,27 @@ use crate::verbs::null::{names_of_variables, with_null};
 use crate::verbs::size::size;
 
 impl With {
-    /// What would be refused on any machine.
+    /// Errors that do not depend on the machine.
     pub fn wrong(&self) -> Vec<Refusal> {
         if self.image.is_some() == self.target.is_some() {
             let found = if self.image.is_some() { "both" } else { "neither" };
-            let failure = Failure::permanent(format!("`service` takes `image` or `target`, found {found}"))
-                .hint("`image` is started, `target` is the URL of a program that is up already");
+            let failure =
+                Failure::permanent(format!("exactly one of `image` and `target` is required, found {found}"))
+                    .hint("set `image` to start one, or `target` to the URL of an already running program");
             return vec![Refusal::among(&["image", "target"], failure)];
         }
         if let Some(target) = &self.target {
             let is_url = target.starts_with("http://") || target.starts_with("https://");
             let failure = || {
-                Failure::permanent(format!("`{target}` is no URL for `target`"))
-                    .hint("it begins with http:// or https://")
+                Failure::permanent(format!("`target` is not a valid URL: `{target}`"))
+                    .hint("start it with http:// or https://")
             };
             return if is_url { Vec::new() } else { vec![Refusal::of("/target", failure())] };
         }
         if self.environment.is_none() {
             return self.wrong_by_itself();
         }
-        // What an environment says decides as well.
+        // The settings of the environment have to be merged first.
         match self.clone().within() {
             Ok(whole) => {
                 let wrong = whole.wrong_by_itself();
@@ -54,7 +55,7 @@ impl With {
         found
     }
 
-    /// What would be refused of the services together: names, order and ports.
+    /// Errors of the services together: names, order and ports.
     fn together(&self) -> Vec<Refusal> {
         let main = self.name.as_deref().unwrap_or(MAIN);
         let members: Vec<(&str, &Self)> = std::iter::once((main, self))
@@ -92,13 +93,13 @@ impl With {
         found
     }
 
-    /// The ports at which others reach it.
+    /// The ports at which other services reach it.
     fn listens(&self) -> impl Iterator<Item = u16> {
         let session = matches!(self.ready, ReadyWhen::Word(ReadyWord::None));
         std::iter::once(self.port).filter(move |_| !session).chain(self.ports.iter().copied())
     }
 
-    /// The host that it may reach on a port which is its own.
+    /// An allowed host on a port that the service itself uses.
     fn reaches_itself(&self, name: &str, at: &str) -> Option<Refusal> {
         let Egress::Hosts(hosts) = &self.egress else { return None };
         let own = |(n, host): (usize, &String)| {
@@ -109,7 +110,7 @@ impl With {
         hosts.iter().enumerate().find_map(own)
     }
 
-    /// The key of a service beside another that it cannot have.
+    /// The first key that a sidecar cannot have.
     fn odd(&self, name: &str) -> Option<(&'static str, Failure)> {
         let odd = [
             (self.name.is_some(), "name"),
@@ -120,11 +121,11 @@ impl With {
             (self.blame != Blame::Tell, "blame"),
         ];
         let (_, key) = odd.into_iter().find(|(given, _)| *given)?;
-        let message = format!("`beside.{name}` cannot have `{key}`: it belongs to the service that is held");
+        let message = format!("`beside.{name}` cannot have `{key}`: only the held service can");
         Some((key, Failure::permanent(message)))
     }
 
-    /// What would be refused of one service by itself.
+    /// Errors of one service on its own.
     fn own(&self) -> Vec<Refusal> {
         let mut found = Vec::new();
         let mut note = |at: String, checked: Result<(), Failure>| {
@@ -164,7 +165,7 @@ impl With {
         found
     }
 
-    /// What would be refused of its variables and of its command lines.
+    /// Errors of its variables and command lines.
     fn of_environment(&self) -> Vec<Refusal> {
         let mut found: Vec<Refusal> = names_of_variables("/env", self.env.keys()).collect();
         found.extend(self.env.iter().filter_map(|(name, value)| {
@@ -192,7 +193,7 @@ impl With {
     }
 }
 
-/// A refusal that the ports of the service at `at` decide.
+/// A refusal that depends on the ports of the service at `at`.
 fn on_ports(at: &str, failure: Failure) -> Refusal {
     let mut refusal = Refusal::of(pointer(at, "port"), failure);
     if !at.is_empty() {
@@ -206,13 +207,13 @@ fn out_of_range_failure() -> Failure {
         .hint("cpus from 0.01 to 1024, pids and ports from 1, memory from 6m")
 }
 
-/// Names are those of hosts: other services say them in URLs.
+/// Names are host names: other services use them in URLs.
 fn checked_name(name: &str) -> Result<(), Failure> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.len() < 64 && name.chars().all(inner) && !name.starts_with('-') && !name.is_empty() {
         return Ok(());
     }
-    Err(Failure::permanent(format!("`{name}` is no name for a service or volume"))
+    Err(Failure::permanent(format!("`{name}` is not a valid name for a service or volume"))
         .hint("use lower-case letters, digits and `-`, as in the name of a host"))
 }
 
@@ -222,6 +223,6 @@ fn absolute(path: &Path) -> Result<(), Failure> {
     if !has_null && path.is_absolute() && path != Path::new("/") && path.components().all(plain) {
         return Ok(());
     }
-    Err(Failure::permanent(format!("{} is no absolute path of a directory", path.display()))
+    Err(Failure::permanent(format!("{} is not an absolute path of a directory", path.display()))
         .hint("write it like \"/data\""))
 }

@@ -1,4 +1,4 @@
-//! Edits that can be seen not to apply before there is a tree.
+//! Edits that cannot apply, as far as that is known before there is a tree.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use crate::tree::{Tree, check_path};
 use crate::verb::{Failure, MemoryBlobs, Refusal};
 
 impl Written<'_> {
-    /// The edit that applies to no tree at all, or not to the empty one that these edits begin with.
+    /// The first edit that applies to no tree, or not to the empty tree that these edits start from.
     pub(in crate::verbs) fn misfit(&self, edits: &[Edit]) -> Option<Refusal> {
         let all = ["/edits", "/files", "/text"];
         if let Some((first, second, failure)) = clash(edits) {
             let at = |index: usize| self.place_of(index, &edits[index]);
-            // The keys of a table are what they are.
+            // The keys of a table are valid paths.
             let is_map = matches!(self.files, Some(Whole::Map(_)));
             let refusal = if is_map {
                 Refusal::key(at(second), failure)
@@ -36,8 +36,8 @@ impl Written<'_> {
     }
 }
 
-/// Two of `edits` that no tree can take both, by their places: a file in the place of a directory that the other needs.
-/// And what is wrong with the second.
+/// Two of `edits` that cannot both apply, by their indices: a file at the place of a directory that the other
+/// needs; and the problem of the second one.
 fn clash(edits: &[Edit]) -> Option<(usize, usize, Failure)> {
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
     for (index, edit) in edits.iter().enumerate() {

@@ -343,7 +343,7 @@ async fn another_model_goes_on_where_one_is_down() {
         (&json!("anthropic/claude-haiku-4-5"), "1".to_owned())
     );
     assert!(server.body(2)["messages"].to_string().contains("tool_result"));
-    assert!(step.said().contains("claude-haiku-4-5 goes on"));
+    assert!(step.said().contains("continuing with claude-haiku-4-5"));
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn what_cannot_be_is_refused_before_anything_is_spent() {
     let models = server.models(&CassetteMode::Off);
     for (more, words) in [
         (json!({"prompt": " "}), "the prompt is empty"),
-        (json!({"model": []}), "neither `model` nor `cli`"),
+        (json!({"model": []}), "`model` or `cli` is missing"),
         (json!({"turns": 0}), "a limit is zero"),
         (json!({"idle": "0s"}), "is zero"),
         (json!({"result": "../x"}), "cannot be a file"),

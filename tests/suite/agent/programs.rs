@@ -164,7 +164,7 @@ async fn a_result_counts_whatever_the_program_does_afterwards() {
         (
             quick(),
             format!("init; answer 1; result '{{\"n\":3}}'; setsid sleep {late} & sleep {late}"),
-            "did not end: it is ended",
+            "did not exit: stopping it",
         ),
         (real(), "init; answer 1; result '{\"n\":3}'; exit 7".to_owned(), "ended with exit code 7"),
         (quick(), format!("init; result '{{\"n\":3}}'; exec >&-; sleep {late}"), ""),
@@ -195,12 +195,12 @@ async fn failures_get_their_class_and_are_paid() {
         (
             "init; answer 1; echo 'it is a pity' >&2; exit 3".to_owned(),
             Class::Transient,
-            "exit code 3 and without a word about it: it is a pity",
+            "exit code 3 without reporting a result: it is a pity",
         ),
         ("echo 'unknown option -q' >&2; exit 2".to_owned(), Class::Permanent, "unknown option -q"),
         ("init; answer 1; kill -9 $$".to_owned(), Class::Transient, "exit code 137"),
         ("init; result '{\"n\":\"x\"}'".to_owned(), Class::Rejected, "does not fit"),
-        ("init; result null".to_owned(), Class::Rejected, "its last words are no JSON"),
+        ("init; result null".to_owned(), Class::Rejected, "its final message is not JSON"),
     ] {
         let (ended, _) = work(quick().wants(number()), &body, json!({"model": "claude-haiku-4-5"})).await;
         let failure = ended.unwrap_err();
@@ -307,13 +307,13 @@ async fn what_cannot_be_is_said_before_it_is_started() {
     let server = Server::start([]).await;
     let models = server.models(&CassetteMode::Off);
     let failure = step.run(&models, with(json!({}))).await.unwrap_err();
-    assert!(failure.message.contains("not to run without a sandbox"), "{failure}");
+    assert!(failure.message.contains("may not run without a sandbox"), "{failure}");
     step.allow_host = true;
     step.agents = "[agents.claude]\nargv = ['no-such-agent']\n[agents.codex]\nsecrets = ['NO_SUCH_KEY']\nargv = ['sh']\n".to_owned();
     let failure = step.run(&models, with(json!({}))).await.unwrap_err();
-    assert!(failure.message.contains("there is no `no-such-agent` on PATH"), "{failure}");
+    assert!(failure.message.contains("`no-such-agent` is not on PATH"), "{failure}");
     let failure = step.run(&models, with(json!({"cli": "codex"}))).await.unwrap_err();
-    assert!(failure.message.contains("nobody knows what the agent `codex` will cost"), "{failure}");
+    assert!(failure.message.contains("the cost of the agent `codex` is unknown"), "{failure}");
     let failure = step
         .run(&models, with(json!({"cli": "codex", "model": "gpt-5.1", "sandbox": true})))
         .await
@@ -323,6 +323,6 @@ async fn what_cannot_be_is_said_before_it_is_started() {
     std::fs::write(dir.path().join("tape.jsonl"), "").unwrap();
     let replaying = server.models(&CassetteMode::Replay(dir.path().join("tape.jsonl")));
     let failure = step.run(&replaying, with(json!({}))).await.unwrap_err();
-    assert!(failure.message.contains("is on no tape"), "{failure}");
+    assert!(failure.message.contains("is not recorded in the cassette"), "{failure}");
     step.leaves_nothing();
 }

@@ -130,13 +130,13 @@ fn configured(project: &Project, provider: &str, key: &str) -> Ran {
 #[test]
 fn keys_are_configured_shown_by_source_and_forgotten() {
     let project = Project::new().env("GEMINI_API_KEY", "sk-of-the-environment");
-    configured(&project, "anthropic", KEY).exits(0).stdout_is("").stderr_has("for you alone");
+    configured(&project, "anthropic", KEY).exits(0).stdout_is("").stderr_has("readable only by you");
     let path = project.path("home/.config/atoll/keys.toml");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let told = project.run(&["configure"]).exits(0).stdout;
     for line in [
-        "ANTHROPIC_API_KEY of keys.toml",
-        "GEMINI_API_KEY of the environment",
+        "ANTHROPIC_API_KEY in keys.toml",
+        "GEMINI_API_KEY in the environment",
         "needs no key",
         "OPENAI_API_KEY is not set",
     ] {
@@ -144,8 +144,8 @@ fn keys_are_configured_shown_by_source_and_forgotten() {
     }
     assert!(!told.contains(KEY) && !told.contains("sk-of"), "{told}");
 
-    configured(&project, "anthropic", "").exits(2).stderr_has("it is empty");
-    configured(&project, "anthropic", "a key").exits(2).stderr_has("no key can have");
+    configured(&project, "anthropic", "").exits(2).stderr_has("the key is empty");
+    configured(&project, "anthropic", "a key").exits(2).stderr_has("the key contains invalid characters");
     configured(&project, "antropic", KEY).exits(2).stderr_has("did you mean `anthropic`?");
     configured(&project, "ollama", KEY).exits(2).stderr_has("ollama needs no key");
     project.run(&["configure", "anthropic", "--remove"]).exits(0);
@@ -173,7 +173,7 @@ fn a_project_does_not_run_a_command_for_a_key() {
         let refused = project
             .run(&arguments)
             .exits(3)
-            .stderr_has("atoll.toml:2:1: `key_command` cannot stand in a project");
+            .stderr_has("atoll.toml:2:1: `key_command` is not allowed in a project");
         refused.stderr_has("models.toml");
     }
     assert!(!project.path("was-here").exists());

@@ -408,7 +408,7 @@ async fn one_broken_file_fails_the_load_with_every_complaint() {
     let message = failure.message.replace("./", "");
     for line in [
         "6 errors in the scenarios of .\n",
-        "e.yaml:1:1: error[E0715]: the file is no UTF-8 text: byte 0 is not",
+        "e.yaml:1:1: error[E0715]: the file is not UTF-8 text: byte 0 is invalid",
         "b.yaml:1:5: error[E0707]: the id `b` is taken by",
         "c.yaml:",
         "d.yaml:4:3: error[E0706]: this step does nothing",

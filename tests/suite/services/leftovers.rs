@@ -143,7 +143,7 @@ async fn gc_removes_what_no_run_needs_any_more() {
     project.run(&["gc", "--dry-run"]).exits(0);
     assert!(has_image(&image));
     // Other tests may have left more, in projects that are gone.
-    project.run(&["gc"]).exits(0).stderr_has("removed what dead processes left over").stderr_has(" image");
+    project.run(&["gc"]).exits(0).stderr_has("removed leftovers of dead processes").stderr_has(" image");
     assert!(!has_image(&image));
     assert_eq!(containers(&format!("atoll.house={data}")), Vec::<String>::new());
     drop(house);
@@ -238,7 +238,7 @@ async fn a_killed_build_leaves_nothing_once_gc_has_run() {
     group.wait_for_all();
     let images = || docker(&["images", "--all", "--quiet", "--filter", &format!("label={}", label())]);
     assert!(!containers(&label()).is_empty(), "a killed process removes nothing");
-    project.run(&["gc"]).exits(0).stderr_has("removed what dead processes left over");
+    project.run(&["gc"]).exits(0).stderr_has("removed leftovers of dead processes");
     assert_eq!(containers(&label()), Vec::<String>::new());
     // Its run can be resumed: what is built already stays for it, and goes with it.
     assert_ne!(images(), "");

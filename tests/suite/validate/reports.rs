@@ -457,7 +457,7 @@ fn a_setup_that_breaks_has_its_exchange_in_every_report() {
     drop(site);
     let again = |format| project.run(&["validate", "--of", "last", "--format", format, "-q"]).exits(4);
     again("junit").stdout_has("<testcase name=\"setup 1. Log in\"").stdout_has("failures=\"5\"");
-    again("github").stdout_has("::error title=page%3A its setup broke,file=cases/page.yaml,line=1");
+    again("github").stdout_has("::error title=page%3A its setup failed,file=cases/page.yaml,line=1");
     let object = again("json").json();
     assert_eq!(object["scenarios"][0]["broken"]["step"], 0, "{object}");
     assert_eq!(object["scenarios"][0]["steps"][0]["score"], 0, "{object}");

@@ -38,7 +38,7 @@ fn what_is_decided_without_a_judge_is_told_while_its_key_is_missing() {
         .stdout_has("<testsuite name=\"validate\" tests=\"1\" skipped=\"1\"")
         .stdout_has("ANTHROPIC_API_KEY");
     with("github")
-        .stdout_has("::warning title=not all is decided%3A the run waits::")
+        .stdout_has("::warning title=the run waits%3A parts are undecided::")
         .stdout_has("::error title=page");
 
     // Told again, from the journal alone.

@@ -11,7 +11,8 @@ fn made(seen: &Value, ask: Ask, criteria: bool) -> Value {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The same as the expressions that made questions before, the mark included: a recorded verdict is found again.
+    /// Equal to the questions of the earlier expressions, including the mark: a recorded verdict is found
+    /// again.
     #[test]
     fn questions_are_what_the_expressions_made(seen in observation("a")) {
         for (ask, word) in [(Ask::Step, "step"), (Ask::Scenario, "scenario")] {
@@ -54,9 +55,9 @@ fn criteria_that_are_no_question_are_said_with_the_others() {
     assert_ne!(
         asked[0]["mark"],
         made(&seen(&steps), Ask::Step, true)[0]["mark"],
-        "the mark is of all that is shown"
+        "the mark covers everything shown"
     );
-    // Nothing is put into the mouth of a step that expects nothing in words.
+    // A step without an expectation gets no invented one.
     assert_eq!(asked[0]["asks"][0]["expect"], "");
     assert_eq!(made(&seen(&[step(0, "held")]), Ask::Scenario, false), json!([]));
 }
