@@ -108,6 +108,10 @@ impl Run {
             return self.apply_to_control(spot, Instance::Only, record);
         }
         let output = matches!(record.fact, Fact::Failed { .. }).then(|| self.loop_at_failure(spot)).flatten();
+        let skip = match &record.fact {
+            Fact::Skipped { reason } => Some(self.skip(spot.0, reason)),
+            _ => None,
+        };
         let frame = self.frames.get_mut(&spot.0).ok_or("its surroundings have ended already")?;
         let node = std::mem::replace(&mut frame.nodes[spot.1], Node::Waiting);
         let was_running = matches!(node, Node::Running(_));
@@ -120,8 +124,10 @@ impl Run {
             _ => Vec::new(),
         };
         let mut node = node.after(record)?;
-        if let Node::Failed(_, kept) = &mut node {
-            kept.output = output;
+        match &mut node {
+            Node::Failed(_, kept) => kept.output = output,
+            Node::Skipped(skipped) => *skipped = skip.unwrap_or_default(),
+            _ => {}
         }
         if let Fact::Answered { answer, by, question, .. } = &record.fact {
             let known = Known { answer: answer.clone(), by: by.clone(), at: record.at, question: *question };

@@ -124,12 +124,11 @@ impl Frame {
         }
     }
 
-    /// The failures that nobody in the body looks after, in the order of the file.
+    /// The failures that nothing in the body accepts, in the order of the file.
     pub(super) fn unhandled(&self) -> impl Iterator<Item = (usize, &Failure)> {
-        let body = self.body();
         let places = if self.failed == 0 { 0..0 } else { 0..self.nodes.len() };
         places.filter_map(|place| match &self.nodes[place] {
-            Node::Failed(failure, _) if body.failure_counts(place) => Some((place, failure.as_ref())),
+            Node::Failed(failure, _) if !self.is_handled(place, failure) => Some((place, failure.as_ref())),
             _ => None,
         })
     }

@@ -3,6 +3,7 @@
 //! It must never know a runtime, the disk, the clock, randomness, or what any verb does.
 //! Start with [`Run`]: `fold` builds one from a journal, `report` takes in what happened, `next` takes a turn.
 
+mod absence;
 mod apply;
 mod budget;
 mod cache_key;

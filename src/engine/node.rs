@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde::Deserialize as _;
 
+use super::absence::Skip;
 use super::control::Control;
 use super::results::Results;
 use super::slot::Slot;
@@ -36,7 +37,7 @@ pub(super) enum Node {
     /// Failed for good.
     Failed(Arc<Failure>, Kept),
     /// Will not run.
-    Skipped,
+    Skipped(Skip),
 }
 
 /// What a control step that failed keeps of what it did.
@@ -154,7 +155,7 @@ impl Node {
             Self::Running(_) | Self::Open(_) | Self::Asking { .. } | Self::Answered { .. } => Phase::Running,
             Self::Done(_) => Phase::Done,
             Self::Failed(..) => Phase::Failed,
-            Self::Skipped => Phase::Skipped,
+            Self::Skipped(_) => Phase::Skipped,
         }
     }
 
@@ -168,7 +169,7 @@ impl Node {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        matches!(self, Self::Done(_) | Self::Failed(..) | Self::Skipped)
+        matches!(self, Self::Done(_) | Self::Failed(..) | Self::Skipped(_))
     }
 
     /// What an attempt that is under way has set aside.
@@ -212,7 +213,7 @@ impl Node {
             Self::Answered { .. } => "answered",
             Self::Done(_) => "done",
             Self::Failed(..) => "failed",
-            Self::Skipped => "skipped",
+            Self::Skipped(_) => "skipped",
         }
     }
 
@@ -222,7 +223,7 @@ impl Node {
         let illegal =
             |node: &Self| Err(format!("a step that is {} cannot have {}", node.word(), record.fact.word()));
         Ok(match (self, &record.fact) {
-            (Self::Waiting, Fact::Skipped { .. }) => Self::Skipped,
+            (Self::Waiting, Fact::Skipped { .. }) => Self::Skipped(Skip::default()),
             (Self::Waiting, Fact::Started { key, reserved }) => {
                 Self::Running(Tries { begun: 1, key: *key, reserved: reserved.clone(), ..Tries::default() })
             }

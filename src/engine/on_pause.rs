@@ -105,16 +105,18 @@ impl Run {
             return Ready::No;
         }
         for dep in &frame.step(place).deps {
-            let is_there = match (&frame.nodes[dep.step], self.at_pause.steps.get(&dep.step)) {
+            let is_ready = match (&frame.nodes[dep.step], self.at_pause.steps.get(&dep.step)) {
                 (Node::Done(_), _) | (_, Some(State::Done(_))) => true,
-                (Node::Failed(..) | Node::Skipped, _) | (_, Some(State::PassedOver | State::Failed(_))) => {
-                    false
+                (Node::Failed(..) | Node::Skipped(_), _) => frame.fits(dep.step, dep.accepts),
+                (_, Some(State::Failed(failure))) => {
+                    dep.accepts.failure(failure.class, frame.step(dep.step).is_leaf())
                 }
+                (_, Some(State::PassedOver)) => dep.accepts.skip(),
                 (_, Some(State::Running)) => return Ready::Later,
                 (_, None) if self.runs_at_pause(frame.step(dep.step)) => return Ready::Later,
-                (_, None) => self.is_there_so_far((root, dep.step), dep.items),
+                (_, None) => dep.accepts.skip() || self.is_there_so_far((root, dep.step), dep.items),
             };
-            if !is_there && !dep.tolerated {
+            if !is_ready {
                 return Ready::No;
             }
         }

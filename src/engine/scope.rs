@@ -5,10 +5,10 @@ use super::budget::spent_by_step;
 use super::evaluate::brief;
 use super::frame::{FrameId, Spot};
 use super::node::Node;
-use crate::expr::{Data, EvalError, Scope};
+use crate::expr::{Data, EvalError, Scope, Step as Key};
 use crate::plan::{Action, Seen, Sees};
 use crate::value::Value;
-use crate::verb::{BlobError, Failure};
+use crate::verb::{BlobError, Cause, Failure};
 
 impl Run {
     /// The names of frame `id`, with `run` and the steps in `sees`.
@@ -50,7 +50,7 @@ impl Run {
         let flag = |on: bool| Data::from_value(&Value::Bool(on));
         let mut entry = vec![
             ("ok", flag(matches!(node, Node::Done(_)))),
-            ("skipped", flag(matches!(node, Node::Skipped))),
+            ("skipped", flag(matches!(node, Node::Skipped(_)))),
         ];
         if each {
             let (failed, items) = self.items(node);
@@ -107,10 +107,23 @@ pub(super) fn failure_data(failure: &Failure) -> Data {
 
 /// The failure of a step one of whose expressions cannot be evaluated.
 pub(super) fn eval_failure(what: &str, error: &EvalError) -> Failure {
-    let failure = Failure::permanent(format!("{what} `{}`: {}", error.text, error.message));
+    let mut failure = Failure::permanent(format!("{what} `{}`: {}", error.text, error.message));
+    if let Some(step) = no_output(error) {
+        failure = failure.cause(Cause::NoOutput).detail(serde_json::json!({ "step": step }));
+    }
     match &error.hint {
         Some(hint) => failure.hint(hint.clone()),
         None => failure,
+    }
+}
+
+/// The step whose output is missing, if that is why an expression cannot be evaluated.
+fn no_output(error: &EvalError) -> Option<&str> {
+    match error.missing.as_deref()? {
+        [Key::Key(root), Key::Key(step), Key::Key(field)] if root == "steps" && field == "output" => {
+            Some(step)
+        }
+        _ => None,
     }
 }
 

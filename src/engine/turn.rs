@@ -203,18 +203,6 @@ impl Run {
         }
     }
 
-    pub(super) fn culprit(&self, (frame, _): Spot, step: &Step) -> Option<SkipReason> {
-        let frame = self.frame(frame);
-        step.deps.iter().filter(|dep| !dep.tolerated).find_map(|dep| {
-            let step = frame.step(dep.step).id.to_string();
-            match &frame.nodes[dep.step] {
-                Node::Failed(..) => Some(SkipReason::AfterFailure { step }),
-                Node::Skipped => Some(SkipReason::AfterSkip { step }),
-                _ => None,
-            }
-        })
-    }
-
     fn condition(&mut self, spot: Spot, step: &Step) -> Evaluated<Option<SkipReason>> {
         let Some(when) = &step.when else { return Ok(None) };
         let scope = self.scope_at(spot)?;
@@ -383,7 +371,11 @@ impl Run {
         }
     }
 
+    /// The step fails. One that has not begun and needs an output that another step does not have is skipped.
     pub(super) fn fail(&mut self, now: Millis, spot: Spot, failure: Failure) -> Result<(), Mismatch> {
+        if let Some(reason) = self.skipped_for(spot, &failure) {
+            return self.emit(now, self.address(spot), 0, Fact::Skipped { reason });
+        }
         let (number, failure) = (self.tries(spot).begun, failure.recordable());
         self.emit(now, self.address(spot), number, Fact::Failed { failure })
     }

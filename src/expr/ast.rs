@@ -43,6 +43,11 @@ pub(super) enum Kind {
         left: Box<Node>,
         right: Box<Node>,
     },
+    /// `left ?? right`.
+    Coalesce {
+        left: Box<Node>,
+        right: Box<Node>,
+    },
     Choice {
         then: Box<Node>,
         condition: Box<Node>,
@@ -156,7 +161,7 @@ impl Node {
             Kind::List(items) => items.iter().collect(),
             Kind::Table(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
             Kind::Comprehension(made) => made.children().collect(),
-            Kind::Binary { left, right, .. } => vec![left, right],
+            Kind::Binary { left, right, .. } | Kind::Coalesce { left, right } => vec![left, right],
             Kind::Choice { then, condition, otherwise } => vec![then, condition, otherwise],
             Kind::Filter { base, args, .. } | Kind::Test { base, args, .. } => {
                 std::iter::once(&**base).chain(args.iter().map(|arg| &arg.value)).collect()

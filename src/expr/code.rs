@@ -53,6 +53,8 @@ pub(super) enum Code {
     Compare(Op, Box<[Cell; 2]>),
     /// An operator of two numbers.
     Arithmetic(Op, Box<[Cell; 2]>),
+    /// A value, and the one in its place if it is absent.
+    Coalesce(Box<[Cell; 2]>),
     /// Condition, value, value otherwise.
     Choice(Box<[Cell; 3]>),
     Filter(&'static Filter, Box<[Cell]>),

@@ -140,11 +140,11 @@ impl Compiled {
             let bound = bound.iter().rev();
             let scope =
                 &bound.fold(scope.clone(), |scope, (name, value)| scope.with(name, Data(value.clone())));
-            let (message, hint) = match place {
+            let (message, hint, missing) = match place {
                 Some((at, snippet)) => missing::tell(&refs, &at, snippet, scope),
                 None => missing::tell(&refs, &self.0.span, text, scope),
             };
-            return EvalError::new(text, message, hint);
+            return EvalError { missing, ..EvalError::new(text, message, hint) };
         }
         if error.kind() == ErrorKind::OutOfFuel {
             return EvalError::new(text, "this expression does not come to an end", None);

@@ -6,7 +6,7 @@ use super::ast::{Comprehension, Kind, Node};
 use super::fault::{Fault, FaultKind};
 use super::infer::Infer;
 use super::kinds::asks_kind;
-use super::refs::{Ref, Step};
+use super::refs::{Fallback, Ref, Step};
 use super::shape::{KnownFields, Shape};
 
 impl Comprehension {
@@ -69,6 +69,7 @@ pub(super) fn part(node: &Node, all: Vec<Ref>) -> Parted {
         range: range.clone(),
         key_ranges: vec![range.clone()],
         guarded: false,
+        fallback: Fallback::None,
     });
     Parted { free, bound, binds: binds.collect() }
 }

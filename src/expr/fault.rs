@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::refs::Step;
+
 /// Which family a [`Fault`] belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -72,11 +74,13 @@ pub struct EvalError {
     pub hint: Option<String>,
     /// The expression, shortened if it is long.
     pub text: String,
+    /// The path up to the first part that is missing, if that is the reason.
+    pub missing: Option<Box<[Step]>>,
 }
 
 impl EvalError {
     pub(super) fn new(text: &str, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { message: message.into(), hint, text: shorten(text) }
+        Self { message: message.into(), hint, text: shorten(text), missing: None }
     }
 }
 

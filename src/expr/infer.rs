@@ -46,6 +46,8 @@ pub(super) struct Infer<'a> {
     /// Inside something that is not for every value.
     quiet: u32,
     seen: Cell<u32>,
+    /// Whether the next node is a path on the left of `??`.
+    pub(super) lenient: bool,
     file: Option<Arc<str>>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Infer<'a> {
             inside: 0,
             quiet: 0,
             seen: Cell::new(0),
+            lenient: false,
             file: None,
         }
     }
@@ -113,6 +116,7 @@ impl<'a> Infer<'a> {
                 Shape::Number
             }
             Kind::Binary { op, left, right } => self.binary(node, *op, left, right),
+            Kind::Coalesce { left, right } => self.coalesced(left, right),
             Kind::Choice { then, condition, otherwise } => {
                 self.condition(condition);
                 let chosen = self.inside > 0 || asks_kind(condition);
@@ -165,6 +169,7 @@ impl<'a> Infer<'a> {
 
     /// A chain of keys: of a name in scope, or of a value that the expression makes itself.
     fn path(&mut self, node: &Node) -> Shape {
+        let lenient = std::mem::take(&mut self.lenient);
         let mut steps = Vec::new();
         let mut at = node;
         loop {
@@ -199,7 +204,8 @@ impl<'a> Infer<'a> {
         steps.reverse();
         let Kind::Name(root) = &at.kind else {
             let base = self.node(at);
-            return self.below(&base, &steps);
+            let is_certain = lenient || !self.is_one_sided(at, &steps);
+            return if is_certain { self.below(&base, &steps) } else { Shape::Any };
         };
         if let Some((_, shape)) = self.locals.iter().rev().find(|(name, _)| name == root) {
             let shape = shape.clone();
@@ -312,7 +318,7 @@ impl<'a> Infer<'a> {
     }
 
     /// What is not there is allowed: nothing is complained about.
-    fn quietly(&mut self, node: &Node) -> Shape {
+    pub(super) fn quietly(&mut self, node: &Node) -> Shape {
         let count = self.faults.len();
         let shape = self.node(node);
         self.faults.truncate(count);

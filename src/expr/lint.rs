@@ -24,6 +24,12 @@ fn visit(node: &Node, functions: &Functions, found: &mut Vec<Fault>) {
             found.extend(condition(left));
             found.extend(condition(right));
         }
+        Kind::Coalesce { left, .. } => {
+            found.extend(literal(left).filter(|noun| *noun != "none").map(|noun| {
+                let message = format!("the left side of `??` is {noun}, which is never absent");
+                Fault::new(FaultKind::Mixed, left.span.clone(), message).help("remove the `??`")
+            }));
+        }
         Kind::Not(inner) => found.extend(condition(inner)),
         Kind::Choice { condition: asked, .. } => found.extend(condition(asked)),
         Kind::Binary { op, left, right } if *op != Op::Concat => {

@@ -90,6 +90,9 @@ impl Lowering<'_> {
                 _ => Code::Neg(self.boxed(inner, depth)?),
             },
             Kind::Binary { op, left, right } => self.binary(*op, left, right, depth)?,
+            Kind::Coalesce { left, right } => {
+                Code::Coalesce(Box::new([self.raw(left, depth)?, self.value(right, depth)?]))
+            }
             Kind::Choice { then, condition, otherwise } => {
                 let (condition, then) = (self.raw(condition, depth)?, self.value(then, depth)?);
                 Code::Choice(Box::new([condition, then, self.value(otherwise, depth)?]))

@@ -28,7 +28,7 @@ const MAX_WORK: u64 = 100_000_000;
 /// How many calls of a pipeline's functions one evaluation may make, how deep they may lie, and how deep it may nest.
 const MAX_CALLS: u32 = 2_000_000;
 const MAX_DEPTH: u32 = 32;
-const MAX_NESTING: u32 = 1_000;
+pub(super) const MAX_NESTING: u32 = 1_000;
 /// How much work passes between two looks at the clock.
 const SLICE: u64 = 4_096;
 /// How many bytes of a text are as much work as one item.
@@ -70,7 +70,7 @@ pub(super) struct Machine<'a> {
     left: u64,
     calls: u32,
     depth: u32,
-    nesting: u32,
+    pub(super) nesting: u32,
 }
 
 impl<'a> Machine<'a> {
@@ -117,7 +117,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Counts work, in nodes and items.
-    fn work(&mut self, work: u64) -> Checked<()> {
+    pub(super) fn work(&mut self, work: u64) -> Checked<()> {
         match self.left.checked_sub(work) {
             Some(left) => {
                 self.left = left;
@@ -141,6 +141,12 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn eval(&mut self, cell: &Cell) -> Evaluated {
+        let value = self.raw(cell)?;
+        if cell.there && value.is_undefined() { undefined(cell) } else { Ok(value) }
+    }
+
+    /// The same, undefined or not.
+    pub(super) fn raw(&mut self, cell: &Cell) -> Evaluated {
         let endless = |error| Box::new(Trouble::new(error, None));
         self.work(1).map_err(endless)?;
         self.nesting += 1;
@@ -149,9 +155,6 @@ impl<'a> Machine<'a> {
         }
         let value = self.node(cell)?;
         self.nesting -= 1;
-        if cell.there && value.is_undefined() {
-            return undefined(cell);
-        }
         Ok(value)
     }
 
@@ -186,6 +189,7 @@ impl<'a> Machine<'a> {
             }
             Code::Compare(op, operands) => self.compare(cell, *op, operands),
             Code::Arithmetic(op, operands) => self.arithmetic(cell, *op, operands),
+            Code::Coalesce(parts) => self.coalesce(parts),
             Code::Choice(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 let chosen = if self.truth(condition)? { then } else { otherwise };
@@ -250,9 +254,13 @@ impl<'a> Machine<'a> {
 
     fn slice(&mut self, cell: &Cell, [base, start, stop, by]: &[Cell; 4]) -> Evaluated {
         let base = self.eval(base)?;
+        self.sliced(cell, &base, [start, stop, by])
+    }
+
+    pub(super) fn sliced(&mut self, cell: &Cell, base: &Inner, [start, stop, by]: [&Cell; 3]) -> Evaluated {
         let (start, stop, by) = (self.eval(start)?, self.eval(stop)?, self.eval(by)?);
-        self.work(size_of(&base)).map_err(at(cell))?;
-        calculate::slice(&base, &start, &stop, &by).map_err(at(cell))
+        self.work(size_of(base)).map_err(at(cell))?;
+        calculate::slice(base, &start, &stop, &by).map_err(at(cell))
     }
 
     fn list(&mut self, cells: &[Cell]) -> Evaluated<Vec<Inner>> {
@@ -434,7 +442,7 @@ pub(super) fn at(cell: &Cell) -> impl FnOnce(Error) -> Box<Trouble> {
     move |error| Box::new(Trouble::new(error, Some(at)))
 }
 
-fn undefined<T>(cell: &Cell) -> Evaluated<T> {
+pub(super) fn undefined<T>(cell: &Cell) -> Evaluated<T> {
     Err(at(cell)(Error::from(ErrorKind::UndefinedError)))
 }
 

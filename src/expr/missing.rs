@@ -10,7 +10,8 @@ use super::refs::{Ref, Step};
 use super::scope::Scope;
 use crate::diag::nearest;
 
-type Told = (String, Option<String>);
+/// A message, a hint, and the path up to the first part that is missing.
+type Told = (String, Option<String>, Option<Box<[Step]>>);
 
 /// Explains that something inside the bytes `at` is undefined.
 pub(super) fn tell(refs: &[Ref], at: &Range<usize>, snippet: &str, scope: &Scope) -> Told {
@@ -24,25 +25,30 @@ pub(super) fn tell(refs: &[Ref], at: &Range<usize>, snippet: &str, scope: &Scope
         return (
             format!("`{snippet}` has no value: the list is empty"),
             Some("add `| default(…)`".to_owned()),
+            None,
         );
     }
-    (format!("`{snippet}` is not there"), None)
+    (format!("`{snippet}` is not there"), None, None)
 }
 
 /// Where a reference leaves what the scope holds.
 fn lost(found: &Ref, scope: &Scope) -> Option<Told> {
     let Some(Step::Key(root)) = found.path.first() else { return None };
-    let Some(data) = scope.get(root) else { return Some(no_root(root, scope)) };
+    let Some(data) = scope.get(root) else {
+        let (message, hint) = no_root(root, scope);
+        return Some((message, hint, None));
+    };
     let mut value = data.0.clone();
     let mut path = root.clone();
-    for step in &found.path[1..] {
+    for (place, step) in found.path.iter().enumerate().skip(1) {
         let (name, next) = match step {
             Step::Key(key) => (format!("{path}.{key}"), value.get_attr(key).ok()?),
             Step::Index(index) => (format!("{path}[{index}]"), at(&value, *index)),
             Step::Dynamic => return None,
         };
         if next.is_undefined() {
-            return Some(told(&name, &path, step, &value));
+            let (message, hint) = told(&name, &path, step, &value);
+            return Some((message, hint, Some(found.path[..=place].into())));
         }
         (value, path) = (next, name);
     }
@@ -55,7 +61,7 @@ fn at(value: &Inner, index: i64) -> Inner {
     usize::try_from(place).ok().and_then(|place| value.get_item_by_index(place).ok()).unwrap_or_default()
 }
 
-fn no_root(root: &str, scope: &Scope) -> Told {
+fn no_root(root: &str, scope: &Scope) -> (String, Option<String>) {
     let known: Vec<&str> = scope.names().collect();
     let hint = nearest(root, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
     if known.is_empty() {
@@ -64,7 +70,7 @@ fn no_root(root: &str, scope: &Scope) -> Told {
     (format!("`{root}` is not there; there is: {}", known.join(", ")), hint)
 }
 
-fn told(name: &str, parent: &str, step: &Step, value: &Inner) -> Told {
+fn told(name: &str, parent: &str, step: &Step, value: &Inner) -> (String, Option<String>) {
     if let Step::Key(key) = step
         && let Some(known) = keys(value)
     {

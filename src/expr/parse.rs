@@ -255,6 +255,7 @@ impl<'a> Parser<'a> {
         let mut node = self.negated()?;
         let mut length = 0;
         loop {
+            self.no_mixture(&node)?;
             if self.skip_sign("|") {
                 let (name, name_span) = self.word("the name of a filter")?;
                 let args = if self.is_sign("(") { self.args()? } else { Vec::new() };
@@ -293,11 +294,12 @@ impl<'a> Parser<'a> {
         Ok(if negated { Node { kind: Kind::Not(Box::new(test)), span } } else { test })
     }
 
-    fn negated(&mut self) -> Parsed {
+    pub(super) fn negated(&mut self) -> Parsed {
         let start = self.span().start;
         if !self.skip_sign("-") {
             let primary = self.primary()?;
-            return self.postfix(primary, start);
+            let node = self.postfix(primary, start)?;
+            return if self.skip_sign("??") { self.coalesced(node) } else { Ok(node) };
         }
         let inner = Box::new(self.nested(Self::negated)?);
         Ok(Node { kind: Kind::Neg(inner), span: self.from(start) })

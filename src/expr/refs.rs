@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ast::{Kind, Node, Op};
+use super::coalesce::{operand, operands};
 use super::comprehension::{Parted, part};
 
 /// One step of a [`Ref`]'s path.
@@ -30,48 +31,79 @@ pub struct Ref {
     pub key_ranges: Vec<Range<usize>>,
     /// Whether absence is allowed: it stands under `is defined`, `is undefined` or `default(…)`.
     pub guarded: bool,
+    /// What takes its place if it is absent, see `??`.
+    pub fallback: Fallback,
+}
+
+/// What takes the place of a reference that finds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    /// Nothing: that is an error.
+    #[default]
+    None,
+    /// Another value: the reference is on the left of `??`.
+    Follows,
+    /// Nothing, but it is only read if everything before it is absent: it is the last value of `a ?? b`, or inside it.
+    Last,
+}
+
+/// How the references inside a node are read.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reading {
+    pub(super) guarded: bool,
+    pub(super) fallback: Fallback,
+}
+
+impl Reading {
+    /// The same, for something else than what is guarded.
+    fn plain(self) -> Self {
+        Self { guarded: false, ..self }
+    }
 }
 
 /// The references of `node`, in the order of the text.
 pub(super) fn refs_of(node: &Node) -> Parted {
     let mut refs = Vec::new();
-    collect(node, false, &mut refs);
+    collect(node, Reading::default(), &mut refs);
     let mut seen = std::collections::HashSet::new();
-    refs.retain(|found| seen.insert((found.range.clone(), found.guarded)));
+    refs.retain(|found| seen.insert((found.range.clone(), found.guarded, found.fallback)));
     part(node, refs)
 }
 
-fn collect(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
+pub(super) fn collect(node: &Node, reading: Reading, refs: &mut Vec<Ref>) {
+    let plain = reading.plain();
     match &node.kind {
         Kind::Name(_) | Kind::Key { .. } | Kind::Index { .. } | Kind::Slice { .. } => {
-            path(node, guarded, refs);
+            path(node, reading, plain, refs);
         }
+        Kind::Coalesce { left, right } => operands([left, right], Fallback::Last, plain, refs),
         Kind::Filter { name, base, args, .. } => {
-            collect(base, name == "default", refs);
-            args.iter().for_each(|arg| collect(&arg.value, false, refs));
+            collect(base, Reading { guarded: name == "default", ..plain }, refs);
+            args.iter().for_each(|arg| collect(&arg.value, plain, refs));
         }
         Kind::Test { name, base, args, .. } => {
-            collect(base, matches!(name.as_str(), "defined" | "undefined"), refs);
-            args.iter().for_each(|arg| collect(&arg.value, false, refs));
+            let guarded = matches!(name.as_str(), "defined" | "undefined");
+            collect(base, Reading { guarded, ..plain }, refs);
+            args.iter().for_each(|arg| collect(&arg.value, plain, refs));
         }
         Kind::Choice { then, condition, otherwise } => {
             let start = refs.len();
-            node.children().into_iter().for_each(|child| collect(child, false, refs));
+            node.children().into_iter().for_each(|child| collect(child, plain, refs));
             let is_branch = |found: &Ref| is_in(found, then) || is_in(found, otherwise);
             guard(&mut refs[start..], &types_asked(condition), is_branch);
         }
         Kind::Comprehension(made) => {
             let start = refs.len();
-            made.children().for_each(|child| collect(child, false, refs));
+            made.children().for_each(|child| collect(child, plain, refs));
             let asked = made.only.as_ref().map(types_asked).unwrap_or_default();
             guard(&mut refs[start..], &asked, |found| made.makes(&found.range));
         }
         Kind::Binary { op: Op::And | Op::Or, left, right } => {
             let start = refs.len();
-            node.children().into_iter().for_each(|child| collect(child, false, refs));
+            node.children().into_iter().for_each(|child| collect(child, plain, refs));
             guard(&mut refs[start..], &types_asked(left), |found| is_in(found, right));
         }
-        _ => node.children().into_iter().for_each(|child| collect(child, false, refs)),
+        _ => node.children().into_iter().for_each(|child| collect(child, plain, refs)),
     }
 }
 
@@ -87,7 +119,7 @@ pub(super) fn types_asked(condition: &Node) -> Vec<Vec<Step>> {
         match &node.kind {
             Kind::Test { name, base, .. } if TYPES.contains(&name.as_str()) => {
                 let mut refs = Vec::new();
-                collect(base, false, &mut refs);
+                collect(base, Reading::default(), &mut refs);
                 asked.extend(refs.into_iter().next().map(|found| found.path));
             }
             Kind::Not(_) | Kind::Binary { op: Op::And | Op::Or, .. } => open.extend(node.children()),
@@ -111,8 +143,8 @@ fn is_in(found: &Ref, node: &Node) -> bool {
     node.span.start <= found.range.start && found.range.end <= node.span.end
 }
 
-/// Follows a chain of keys down to its root, and takes up the references in its subscripts.
-fn path(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
+/// Follows a chain of keys down to its root, and takes up the references in its subscripts, which are read as `inside` says.
+pub(super) fn path(node: &Node, reading: Reading, inside: Reading, refs: &mut Vec<Ref>) {
     let mut steps = Vec::new();
     let mut inner = Vec::new();
     let mut at = node;
@@ -140,17 +172,25 @@ fn path(node: &Node, guarded: bool, refs: &mut Vec<Ref>) {
         }
     };
     match root {
-        None => collect(at, false, refs),
+        None => operand(at, reading.fallback, inside, refs),
         Some((name, span)) => {
             if steps.is_empty() {
                 steps.push((Step::Dynamic, span.end..span.end));
             }
             steps.push((Step::Key(name.clone()), span.clone()));
             let (path, key_ranges) = steps.into_iter().rev().unzip();
-            refs.push(Ref { path, file: None, range: span.start..node.span.end, key_ranges, guarded });
+            let Reading { guarded, fallback } = reading;
+            refs.push(Ref {
+                path,
+                file: None,
+                range: span.start..node.span.end,
+                key_ranges,
+                guarded,
+                fallback,
+            });
         }
     }
-    inner.into_iter().rev().for_each(|node| collect(node, false, refs));
+    inner.into_iter().rev().for_each(|node| collect(node, inside, refs));
 }
 
 fn literal_index(node: &Node) -> Option<i64> {

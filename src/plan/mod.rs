@@ -3,6 +3,7 @@
 //! Start with [`Plan`] and [`Step`]; [`load`] makes them: `load` reads and merges, `resolve` closes a pipeline,
 //! `scope` says which names an expression may use, `literal` checks what a verb is given.
 
+mod accepts;
 mod asking;
 mod at_pause;
 mod binds;
@@ -41,6 +42,7 @@ mod types;
 mod waits;
 mod worst;
 
+pub use accepts::Accepts;
 pub use bundle::{Bundle, Changed, drift};
 pub use given::{Given, InputDoor, Listed, NoFiles, ReadFile, check_inputs, read as read_input};
 pub use load::{Loaded, Merged, load, load_bundle, merged, path_of};

@@ -195,7 +195,6 @@ impl Resolver<'_, '_> {
         let mut left = Shape::Any;
         if let Some(mut level) = self.levels.pop() {
             level.wait_for_all();
-            self.warn_never_false(&level);
             let order = order::order(&level.waits, &names, &mut self.loader.found);
             let steps: Option<Vec<types::Step>> = resolved.into_iter().collect();
             self.bodies[id.0] = order.zip(steps).map(|(order, mut steps)| {
@@ -205,7 +204,11 @@ impl Resolver<'_, '_> {
                 for (step, tells) in steps.iter_mut().zip(&level.tells_spent) {
                     step.tells_spent = *tells;
                 }
-                Body::new(steps, order)
+                let mut body = Body::new(steps, order);
+                for (place, wait) in &level.closing {
+                    body.accepts[*place] = wait.accepts();
+                }
+                body
             });
             if let Some(body) = &self.bodies[id.0] {
                 let output = |place: &usize| match &body.steps[*place].when {
@@ -244,9 +247,9 @@ impl Resolver<'_, '_> {
             shapes,
             always: steps.iter().map(|step| step.always.is_some()).collect(),
             tells_spent: vec![false; steps.len()],
-            on_pause: steps.iter().map(|step| step.on_pause.is_some()).collect(),
             current: None,
             waits: vec![IndexMap::new(); steps.len()],
+            closing: IndexMap::new(),
             around,
         });
     }

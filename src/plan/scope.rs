@@ -7,7 +7,7 @@ use super::shape;
 use super::types::{BodyId, InputKind, Seen};
 use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{Choices, Names, Ref, Shape, Step};
+use crate::expr::{Choices, Fallback, Names, Ref, Shape, Step};
 use crate::model::Text;
 
 /// A body that is being resolved.
@@ -20,12 +20,12 @@ pub(super) struct Level {
     pub(super) always: Vec<bool>,
     /// By step: whether some expression reads what it has spent.
     pub(super) tells_spent: Vec<bool>,
-    /// By step: whether it also runs at a pause.
-    pub(super) on_pause: Vec<bool>,
     /// The step whose header, input or inside is being resolved.
     pub(super) current: Option<usize>,
     /// By step: what it waits for, and why.
     pub(super) waits: Vec<IndexMap<usize, Wait>>,
+    /// What the expressions wait for that close the body.
+    pub(super) closing: IndexMap<usize, Wait>,
     pub(super) around: Around,
 }
 
@@ -399,14 +399,20 @@ impl Resolver<'_, '_> {
         if asked == Asked::Spent {
             self.levels[depth].tells_spent[place] = true;
         }
-        // At a pause a step also runs on what others have left so far, and those are not `ok` then.
-        let varies = field == Some("ok") && self.levels.len() == 1 && self.is_on_pause();
+        if r.fallback == Fallback::Last && matches!(field, Some("output" | "error")) {
+            self.must_not_be_absent(text, r);
+        }
         self.wait(depth, place, span, |wait| match asked {
-            Asked::Output => wait.output = true,
-            Asked::Items => wait.items = true,
-            Asked::Spent => wait.varies = true,
-            Asked::Ending if varies => wait.varies = true,
-            Asked::Ending => drop(wait.status.get_or_insert(span)),
+            Asked::Output => {
+                wait.output = true;
+                wait.absence |= r.fallback != Fallback::None;
+            }
+            Asked::Items => {
+                wait.items = true;
+                wait.absence |= field == Some("failed");
+            }
+            Asked::Spent => {}
+            Asked::Ending => wait.absence = true,
         });
     }
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::accepts::Accepts;
 use super::compile::{Wanted, sees};
 use super::literal;
 use super::resolve::Resolver;
@@ -94,7 +95,7 @@ impl Resolver<'_, '_> {
         for text in &step.tolerates {
             let Some((depth, place)) = self.neighbour(text) else { continue };
             if depth + 1 == self.levels.len() {
-                self.wait(depth, place, text.span, |wait| wait.tolerated = true);
+                self.wait(depth, place, text.span, |wait| wait.tolerates = Accepts::all());
             } else {
                 self.loader.found.push(
                     Diagnostic::new(

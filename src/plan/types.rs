@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::accepts::Accepts;
 use super::question::Ask;
 use super::retrying::{Check, Retry};
 use super::start::Setting;
@@ -168,6 +169,8 @@ pub struct Body {
     pub sinks: Vec<usize>,
     /// By place: the steps that wait for it.
     pub followers: Vec<Vec<usize>>,
+    /// By place: the endings that the expressions accept that close the body.
+    pub accepts: Vec<Accepts>,
 }
 
 impl Body {
@@ -182,20 +185,8 @@ impl Body {
         }
         let waits = |place: &usize| followers[*place].iter().any(|follower: &usize| !steps[*follower].always);
         let sinks = (0..steps.len()).filter(|place| !steps[*place].always && !waits(place)).collect();
-        Self { steps, names, order, sinks, followers }
-    }
-
-    /// Whether the failure of the step at `place` fails what is around it: it is not tolerated, and `fails` says nothing else.
-    pub fn failure_counts(&self, place: usize) -> bool {
-        !self.steps[place].fails_none && !self.tolerates_failure_of(place)
-    }
-
-    fn tolerates_failure_of(&self, place: usize) -> bool {
-        let tolerates = |follower: &usize| {
-            let follower = &self.steps[*follower];
-            !follower.always && follower.deps.iter().any(|dep| dep.step == place && dep.tolerated)
-        };
-        self.followers[place].iter().any(tolerates)
+        let accepts = vec![Accepts::OUTPUT; steps.len()];
+        Self { steps, names, order, sinks, followers, accepts }
     }
 }
 
@@ -216,8 +207,8 @@ pub struct Seen {
 pub struct Dep {
     /// Its place.
     pub step: usize,
-    /// Whether this step runs even if that one failed or was skipped (`tolerates` names it).
-    pub tolerated: bool,
+    /// The endings of that step after which this one runs.
+    pub accepts: Accepts,
     /// Whether nothing is read but the items of an `each`, which are there while it is open.
     pub items: bool,
 }
@@ -304,6 +295,11 @@ pub struct FromDefaults {
 }
 
 impl Step {
+    /// Whether nothing runs inside it: how it fails says something about its own output.
+    pub fn is_leaf(&self) -> bool {
+        matches!(self.action, Action::Verb { .. } | Action::Compute(_) | Action::Ask(_))
+    }
+
     /// The lane that it counts against, where no setting says otherwise.
     pub fn lane(&self) -> &str {
         match (&self.lane, &self.action) {

@@ -1,7 +1,6 @@
 //! Which steps wait for which, and why. Steps that run always wait for all others.
 
-use indexmap::IndexMap;
-
+use super::accepts::Accepts;
 use super::resolve::Resolver;
 use super::scope::Level;
 use super::shape;
@@ -11,7 +10,7 @@ use crate::diag::{Code, Diagnostic, Span};
 use crate::expr::{Ref, Shape};
 use crate::model::{self, Text, Use};
 
-/// Why a step waits for another one.
+/// Why a step, or an expression that closes a body, waits for another step.
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "independent reasons")]
 pub(super) struct Wait {
@@ -20,37 +19,27 @@ pub(super) struct Wait {
     pub(super) output: bool,
     /// Reads the items of an `each`.
     pub(super) items: bool,
-    /// Asks how it ended, and there is more than one answer.
-    pub(super) varies: bool,
-    /// Where it asks only how it ended.
-    pub(super) status: Option<Span>,
+    /// Reads it on the left of `??`, or asks how it ended: it may be absent.
+    pub(super) absence: bool,
     pub(super) needed: bool,
-    pub(super) tolerated: bool,
+    /// What `tolerates` says of it.
+    pub(super) tolerates: Accepts,
 }
 
 impl Wait {
     fn new(first: Span) -> Self {
-        Self {
-            first,
-            output: false,
-            items: false,
-            varies: false,
-            status: None,
-            needed: false,
-            tolerated: false,
-        }
+        Self { first, output: false, items: false, absence: false, needed: false, tolerates: Accepts::OUTPUT }
+    }
+
+    /// The endings that are accepted.
+    pub(super) fn accepts(&self) -> Accepts {
+        self.tolerates.or(if self.absence { Accepts::ABSENCE } else { Accepts::OUTPUT })
     }
 
     /// What a plan says of waiting for the step at `place`.
     pub(super) fn dep(&self, place: usize) -> Dep {
         let items = self.items && !self.output && !self.needed;
-        Dep { step: place, tolerated: self.tolerated, items }
-    }
-
-    /// Where it asks for nothing but how the other step ended, to which there is one answer.
-    fn idle_question(&self) -> Option<Span> {
-        let reads = self.output || self.items || self.varies;
-        self.status.filter(|_| !reads && !self.needed && !self.tolerated)
+        Dep { step: place, accepts: self.accepts(), items }
     }
 }
 
@@ -63,13 +52,13 @@ impl Level {
             for other in &others {
                 waits.entry(*other).or_insert(Wait::new(self.spans[place]));
             }
-            waits.values_mut().for_each(|wait| wait.tolerated = true);
+            waits.values_mut().for_each(|wait| wait.tolerates = Accepts::all());
         }
     }
 }
 
 impl Resolver<'_, '_> {
-    /// Notes that the current step of the body at `depth` waits for the step at `place`.
+    /// Notes that the current step of the body at `depth`, or what closes the body, waits for the step at `place`.
     pub(super) fn wait(&mut self, depth: usize, place: usize, first: Span, note: impl FnOnce(&mut Wait)) {
         let level = &mut self.levels[depth];
         let current = level.current;
@@ -85,30 +74,27 @@ impl Resolver<'_, '_> {
             self.loader.found.push(complaint);
             return;
         }
-        let Some(current) = current else { return };
-        note(level.waits[current].entry(place).or_insert(Wait::new(first)));
+        let waits = current.map_or(&mut level.closing, |current| &mut level.waits[current]);
+        note(waits.entry(place).or_insert(Wait::new(first)));
     }
 
-    pub(super) fn warn_never_false(&mut self, level: &Level) {
-        for wait in level.waits.iter().flat_map(IndexMap::values) {
-            if let Some(span) = wait.idle_question() {
-                self.loader.found.push(
-                    Diagnostic::new(Code::NeverFalse, "where this runs, the other step always ended well")
-                        .at(span, "its failure skips this step")
-                        .help("to run in spite of it, add `tolerates = [\"…\"]`; for mere ordering write `needs`"),
-                );
-            }
+    /// Complains about the last value of a `??` in an expression that closes a body: what may be absent has to be followed by
+    /// another value, because such an expression cannot be skipped.
+    pub(super) fn must_not_be_absent(&mut self, text: &Text, r: &Ref) {
+        if self.levels.last().is_none_or(|level| level.current.is_some()) {
+            return;
         }
+        let span = self.key_span(text, r, 1);
+        self.loader.found.push(
+            Diagnostic::new(Code::OpenChain, "the last value of this `??` may be absent")
+                .at(span, "has no output if it is skipped")
+                .help("end with a value that is always there: `… ?? none`"),
+        );
     }
 
     /// Whether what is being resolved is a step that runs always.
     pub(super) fn is_always(&self) -> bool {
         self.levels.last().is_some_and(|level| level.current.is_some_and(|current| level.always[current]))
-    }
-
-    /// Whether what is being resolved is a step of the pipeline that also runs at a pause.
-    pub(super) fn is_on_pause(&self) -> bool {
-        self.levels.last().is_some_and(|level| level.current.is_some_and(|current| level.on_pause[current]))
     }
 
     /// What is known of `run` here.

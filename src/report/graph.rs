@@ -74,7 +74,7 @@ fn mermaid_body(plan: &Plan, id: BodyId, path: &str, depth: usize, text: &mut St
     }
     for step in &body.steps {
         for dep in &step.deps {
-            let arrow = if dep.tolerated { "-.->" } else { "-->" };
+            let arrow = if dep.accepts.skip() { "-.->" } else { "-->" };
             let _ = writeln!(text, "{pad}{} {arrow} {}", name(path, &body.steps[dep.step]), name(path, step));
         }
     }
@@ -98,7 +98,7 @@ fn dot_body(plan: &Plan, id: BodyId, path: &str, depth: usize, text: &mut String
         for dep in &step.deps {
             let from = &body.steps[dep.step];
             let mut marks = Vec::new();
-            if dep.tolerated {
+            if dep.accepts.skip() {
                 marks.push("style=dashed".to_owned());
             }
             if inside(from).is_some() {

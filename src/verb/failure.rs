@@ -96,6 +96,8 @@ pub enum Cause {
     Lacking,
     /// A limit of the caller's own would be exceeded.
     OwnLimit,
+    /// An expression needs the output of a step that has none: `step` of the failure's detail.
+    NoOutput,
 }
 
 /// The failure of a step: recorded in the journal, and available as `steps.ID.error` with `{class, message,

@@ -49,7 +49,7 @@ fn references_and_needs_order_the_steps_and_the_file_orders_the_rest() {
     assert_eq!(names(plan, BodyId::ROOT), ["a", "b", "mid", "late"]);
     let body = &plan.bodies[0];
     let mid = &body.steps[3];
-    assert_eq!((mid.deps.len(), mid.deps[0].step, mid.deps[0].tolerated), (1, 2, true));
+    assert_eq!((mid.deps.len(), mid.deps[0].step, mid.deps[0].accepts.is_full()), (1, 2, true));
     assert_eq!((mid.sees[0].up, mid.sees[0].step), (0, 2));
     assert_eq!(body.sinks, [0, 1]);
 }

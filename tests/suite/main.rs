@@ -1,6 +1,8 @@
 //! One test binary for everything that looks at Atoll from outside.
 
 #[cfg(test)]
+mod absence;
+#[cfg(test)]
 mod again;
 #[cfg(test)]
 mod agent;

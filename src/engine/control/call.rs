@@ -8,7 +8,7 @@ use super::super::node::{Node, Tries};
 use super::super::run::Work;
 use super::super::scope::eval_failure;
 use super::super::slot::INLINE;
-use super::super::{Fact, Mismatch, Opening, Order, Payload, Run, SkipReason, Standing};
+use super::super::{Fact, Mismatch, Opening, Order, Payload, Run, Standing};
 use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
 use crate::expr::{Data, Expr, Scope, Step as Key};
@@ -111,42 +111,22 @@ impl Run {
         }
     }
 
-    /// Why a step that `expr` reads has no output: what failed first.
+    /// Why a step that `expr` reads has no output: what failed or was skipped first.
     fn absence(&self, frame: FrameId, expr: &Expr) -> Option<String> {
-        let frame_of = self.frame(frame);
-        let places = expr.refs().iter().filter_map(|r| match r.path.as_slice() {
+        let body = self.frame(frame).body();
+        let mut places = expr.refs().iter().filter_map(|r| match r.path.as_slice() {
             [Key::Key(root), Key::Key(name), ..] if root == "steps" => {
-                frame_of.body().names.get(&StepId::new(name)).copied()
+                body.names.get(&StepId::new(name)).copied()
             }
             _ => None,
         });
-        for mut place in places {
-            let mut skipped = Vec::new();
-            loop {
-                let step = frame_of.step(place);
-                match &frame_of.nodes[place] {
-                    Node::Failed(failure, _) => {
-                        return Some(format!("`{}` failed: {}", step.id, failure.message));
-                    }
-                    Node::Skipped if skipped.len() <= frame_of.nodes.len() => {
-                        skipped.push(step.id.to_string());
-                        let Some(
-                            SkipReason::AfterFailure { step: culprit }
-                            | SkipReason::AfterSkip { step: culprit },
-                        ) = self.culprit((frame, place), step)
-                        else {
-                            return Some(format!("`{}` was skipped by its condition", step.id));
-                        };
-                        match frame_of.body().names.get(&StepId::new(&culprit)) {
-                            Some(next) => place = *next,
-                            None => break,
-                        }
-                    }
-                    _ => break,
-                }
-            }
-        }
-        None
+        places.find_map(|place| {
+            let (step, failure) = self.cause_of_absence((frame, place))?;
+            Some(match failure {
+                Some(failure) => format!("`{}` failed: {}", step.id, failure.message),
+                None => format!("`{}` was skipped by its condition", step.id),
+            })
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engine against a made-up world: hand-built and random plans, random outcomes, every crash point.
 
+mod absence;
 mod again;
 mod at_pause;
 mod budget;

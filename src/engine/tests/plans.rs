@@ -9,8 +9,8 @@ use crate::diag::{SourceMap, Span};
 use crate::expr::{Expr, Functions, Shape, Template, Tree};
 use crate::id::StepId;
 use crate::plan::{
-    Action, AnswerType, Ask, Body, BodyId, Compute, Dep, Each, Hold, Loop, LoopExit, OnError, OnInterrupt,
-    Origin, Plan, Retry, Rule, Seen, Step, StepLets,
+    Accepts, Action, AnswerType, Ask, Body, BodyId, Compute, Dep, Each, Hold, Loop, LoopExit, OnError,
+    OnInterrupt, Origin, Plan, Retry, Rule, Seen, Step, StepLets,
 };
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Traits};
@@ -74,7 +74,7 @@ pub fn verb(id: &str, with: Tree) -> Step {
 /// `step` waits for the steps at `places`, and reads them.
 pub fn after(mut step: Step, places: &[usize]) -> Step {
     for place in places {
-        step.deps.push(Dep { step: *place, tolerated: false, items: false });
+        step.deps.push(Dep { step: *place, accepts: Accepts::OUTPUT, items: false });
     }
     step.sees = places.iter().map(|place| Seen { up: 0, step: *place }).collect();
     step
@@ -82,7 +82,9 @@ pub fn after(mut step: Step, places: &[usize]) -> Step {
 
 pub fn tolerating(mut step: Step, places: &[usize]) -> Step {
     for dep in &mut step.deps {
-        dep.tolerated |= places.contains(&dep.step);
+        if places.contains(&dep.step) {
+            dep.accepts = Accepts::all();
+        }
     }
     step
 }

@@ -31,7 +31,7 @@ fn check_pause(run: &Run) {
                 Node::Running(_) | Node::Resting { .. } | Node::Cut(_) | Node::Answered { .. } => {
                     panic!("`{address}` could have gone on")
                 }
-                Node::Open(_) | Node::Done(_) | Node::Failed(..) | Node::Skipped => {}
+                Node::Open(_) | Node::Done(_) | Node::Failed(..) | Node::Skipped(_) => {}
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct World {
     pub waits: bool,
     /// Looks at a run that has paused.
     pub check_pause: Option<fn(&Run)>,
+    /// The classes with which steps fail, by address, if that is not drawn: no other step fails then.
+    pub fails: Option<BTreeMap<String, Class>>,
     /// How many facts a turn may have.
     pub slice: usize,
 }
@@ -55,6 +57,7 @@ impl World {
             settings: Settings::default(),
             waits: false,
             check_pause: None,
+            fails: None,
             slice: usize::MAX,
         }
     }
@@ -77,6 +80,11 @@ impl World {
     }
 
     fn outcome(&self, address: &Address, with: &Value) -> Result<Output<Value>, Failure> {
+        if let Some(fails) = &self.fails {
+            let value = serde_json::json!({"n": 1, "with": with});
+            let class = fails.get(address.as_str());
+            return class.map_or(Ok(Output::free(value)), |class| Err(Failure::new(*class, "as told")));
+        }
         if self.waits && self.draw("down", address).is_multiple_of(4) && !self.was_down(address) {
             let failure = Failure::new(Class::Transient, "down").outage();
             let locked = self.draw("locked", address).is_multiple_of(2);
