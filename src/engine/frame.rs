@@ -101,6 +101,11 @@ impl Frame {
         self.at_start.timeout(self.body, place, self.step(place).timeout)
     }
 
+    /// Whether an outage pauses the run at the step at `place`.
+    pub(super) fn outage_pauses(&self, place: usize) -> bool {
+        self.at_start.outage_pauses(self.body, place).unwrap_or(self.step(place).outage_pauses)
+    }
+
     /// The lane that the step at `place` counts against.
     pub(super) fn lane(&self, place: usize) -> &str {
         self.lane_in(self.body, place)

@@ -128,8 +128,7 @@ impl Run {
         if items {
             return self.is_open_each(spot);
         }
-        let within = at_pause();
-        self.loop_so_far(spot, &within).or_else(|| self.hold_so_far(spot, &within)).is_some()
+        self.left_so_far(spot, &at_pause()).is_some()
     }
 
     fn begin_at_pause(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
@@ -231,12 +230,26 @@ impl Run {
         Ok(())
     }
 
+    /// What an open step has left so far.
+    fn left_so_far(&self, spot: Spot, within: &Arc<Allowance>) -> Option<Value> {
+        self.loop_so_far(spot, within)
+            .or_else(|| self.hold_so_far(spot, within))
+            .or_else(|| self.call_so_far(spot, within))
+    }
+
     /// What the outputs of the run come to so far, without those that cannot be told yet.
     pub fn outputs_so_far(&self) -> Value {
+        match self.by_address.get(&Address::root()).copied() {
+            Some(root) => self.outputs_in(root, &at_pause()),
+            None => Value::Object(serde_json::Map::new()),
+        }
+    }
+
+    /// The same of the pipeline whose own body is `frame`.
+    pub(super) fn outputs_in(&self, frame: FrameId, within: &Arc<Allowance>) -> Value {
         let mut outputs = serde_json::Map::new();
-        let Some(root) = self.by_address.get(&Address::root()).copied() else { return outputs.into() };
-        let plan = &self.frame(root).plan;
-        let Ok(scope) = self.scope_so_far(root, &plan.sees, &at_pause()) else { return outputs.into() };
+        let plan = &self.frame(frame).plan;
+        let Ok(scope) = self.scope_so_far(frame, &plan.sees, within) else { return outputs.into() };
         for (name, expr) in &plan.outputs {
             if let Ok(data) = expr.eval(&scope) {
                 outputs.insert(name.clone(), data.to_value());
@@ -305,9 +318,7 @@ impl Run {
             }
             Some(State::PassedOver) => set("skipped", on),
             Some(State::Running) | None => {
-                let output =
-                    self.loop_so_far((id, place), within).or_else(|| self.hold_so_far((id, place), within));
-                if let Some(output) = output {
+                if let Some(output) = self.left_so_far((id, place), within) {
                     set("output", Data::from_value(&output));
                 }
                 if let Some((items, failed)) = self.items_so_far((id, place), within) {

@@ -205,14 +205,13 @@ impl Run {
             }
             Err(Unready::Failed(why)) => (false, unevaluated(failure, &why)),
         };
-        let step = self.plan_step(spot);
         let frame = self.frame(spot.0);
-        let outage = retry::Outage { pauses: step.outage_pauses, timeout: frame.timeout(spot.1) };
+        let outage = retry::Outage { pauses: frame.outage_pauses(spot.1), timeout: frame.timeout(spot.1) };
         let retry = frame.retry(spot.1);
         let narrowed = (!allowed).then(|| Retry { max: 0, ..retry.as_ref().clone() });
         let policy = narrowed.as_ref().unwrap_or(&retry);
         let verdict = retry::decide(policy, outage, &tries, &failure, now, (self.seed, address.as_str()));
-        let failure = Failure { outage: failure.outage && step.outage_pauses, ..failure };
+        let failure = Failure { outage: failure.outage && outage.pauses, ..failure };
         match verdict {
             Verdict::Again { at, charged } => {
                 let fact = Fact::Faltered { failure, again_at: Some(at), charged, waits: None };

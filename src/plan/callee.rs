@@ -155,10 +155,12 @@ impl Resolver<'_, '_> {
     }
 }
 
-/// Whether an input of the type `ours` may be passed on as one of the type `theirs`: a choice may be one of more.
+/// Whether an input of the type `ours` may be passed on as one of the type `theirs`: a choice may be one of more, and the name
+/// of a model is text.
 fn fits(ours: &InputKind, theirs: &InputKind) -> bool {
     match (ours, theirs) {
         (InputKind::Enum(ours), InputKind::Enum(theirs)) => ours.iter().all(|word| theirs.contains(word)),
+        (InputKind::Model, InputKind::String) => true,
         (ours, theirs) => ours == theirs,
     }
 }

@@ -69,6 +69,7 @@ pub(super) enum Word {
     Lane(Arc<[String]>),
     /// The width of a lane.
     Width(String),
+    Outage,
     /// A key of the verb on which the lane of the step hangs, with what else is written for the verb.
     Key {
         name: String,
@@ -95,6 +96,7 @@ struct OfStep {
     retries: Option<u32>,
     timeout: Option<TimeLimitOf>,
     lane: Option<String>,
+    outage_pauses: Option<bool>,
 }
 
 impl AtStart {
@@ -114,6 +116,11 @@ impl AtStart {
         self.steps.get(&(body, place))?.lane.as_deref()
     }
 
+    /// Whether an outage pauses the run at a step, if that is a setting.
+    pub fn outage_pauses(&self, body: BodyId, place: usize) -> Option<bool> {
+        self.steps.get(&(body, place))?.outage_pauses
+    }
+
     /// The width of a lane, if that is a setting.
     pub fn width(&self, lane: &str) -> Option<usize> {
         self.widths.get(lane).copied()
@@ -124,6 +131,7 @@ impl AtStart {
         match &setting.word {
             Word::RetryMax => step.retries = Some(whole(&value, 0, super::retrying::MOST_RETRIES)?),
             Word::Timeout => step.timeout = Some(TimeLimitOf(span(&value)?)),
+            Word::Outage => step.outage_pauses = Some(outage(&value)? == PAUSE),
             Word::Lane(known) => match &value {
                 Value::Null => {}
                 value => step.lane = Some(lane(value, known)?),
@@ -238,6 +246,15 @@ fn span(value: &Value) -> Result<Option<Duration>, String> {
         .ok_or_else(|| format!("{value} is not a time limit; give seconds, or a span such as '30s'"))
 }
 
+/// What an outage does.
+const PAUSE: &str = "pause";
+const OUTAGE: [&str; 2] = [PAUSE, "fail"];
+
+fn outage(value: &Value) -> Result<&str, String> {
+    let word = value.as_str().filter(|word| OUTAGE.contains(word));
+    word.ok_or_else(|| format!("{value} is neither 'pause' nor 'fail'"))
+}
+
 fn lane(value: &Value, known: &[String]) -> Result<String, String> {
     let Some(name) = value.as_str() else { return Err(format!("{value} is not the name of a lane")) };
     if known.iter().any(|known| known == name) {
@@ -296,6 +313,26 @@ impl Resolver<'_, '_> {
             self.loader.found.push(complaint.help(help));
         }
         Some(lane.text.clone())
+    }
+
+    /// Whether an outage pauses the run, if it is written as a word.
+    pub(super) fn outage_pauses(&mut self, word: Option<&Text>) -> bool {
+        let Some(word) = word else { return true };
+        if !StepId::is_valid(&word.text) {
+            if let Some(expr) = self.over_inputs(word, Wanted::Anything) {
+                self.must_be(word, |shape| matches!(shape, Shape::Text), "'pause' or 'fail'");
+                self.setting("on_outage", word.span, Word::Outage, Formula::Expr(expr));
+            }
+            return true;
+        }
+        if !OUTAGE.contains(&word.text.as_str()) {
+            self.loader.found.push(
+                Diagnostic::new(Code::UnknownWord, format!("`on_outage` cannot be `{}`", word.text))
+                    .at(word.span, "")
+                    .suggest(&word.text, OUTAGE),
+            );
+        }
+        word.text == PAUSE
     }
 
     fn known_lanes(&self) -> Vec<String> {

@@ -293,18 +293,6 @@ impl Resolver<'_, '_> {
         }
     }
 
-    fn outage_pauses(&mut self, word: Option<&Text>) -> bool {
-        let Some(word) = word else { return true };
-        if !["pause", "fail"].contains(&word.text.as_str()) {
-            self.loader.found.push(
-                Diagnostic::new(Code::UnknownWord, format!("`on_outage` cannot be `{}`", word.text))
-                    .at(word.span, "")
-                    .suggest(&word.text, ["pause", "fail"]),
-            );
-        }
-        word.text == "pause"
-    }
-
     fn fails_none(&mut self, word: Option<&Text>) -> bool {
         let Some(word) = word else { return false };
         if word.text != "none" {

@@ -10,17 +10,37 @@ pub struct Fail;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// Message: lower case, no full stop.
+    /// Message: lower case, no full stop. If `error` is given, it comes before the message of that.
+    #[serde(default)]
+    message: Option<String>,
+    /// Advice what to do next.
+    #[serde(default)]
+    hint: Option<String>,
+    /// Class of the failure. Default: that of `error`, otherwise `permanent`.
+    #[serde(default)]
+    class: Option<String>,
+    /// Failure of another step to pass on: `steps.NAME.error`.
+    #[serde(default)]
+    error: Option<PassedOn>,
+}
+
+/// A failure of another step, as expressions see it.
+#[derive(Deserialize, JsonSchema)]
+struct PassedOn {
+    /// Message.
     message: String,
     /// Advice what to do next.
+    #[serde(default)]
     hint: Option<String>,
-    /// Class of the failure. Default: `permanent`.
+    /// Class of the failure.
+    #[serde(default)]
     class: Option<String>,
 }
 
 impl With {
     fn class(&self) -> Result<Class, Failure> {
-        let word = self.class.as_deref().unwrap_or("permanent");
+        let of_error = || self.error.as_ref().and_then(|error| error.class.as_deref());
+        let word = self.class.as_deref().or_else(of_error).unwrap_or("permanent");
         Class::parse(word).ok_or_else(|| {
             let words: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
             Failure::permanent(format!("unknown failure class `{word}`"))
@@ -41,18 +61,32 @@ impl Verb for Fail {
 [steps.stop]
 when = "run.spent.calls > 100"
 fail = { message = "more calls than this is worth", class = "permanent" }
+
+[steps.build]
+shell = { argv = ["make"] }
+
+[steps.tell]
+tolerates = ["build"]
+when = "steps.build.failed"
+fail = { message = "the program cannot be built", error = "{{ steps.build.error }}" }
 "#;
     type With = With;
     type Out = Out;
 
     fn refusals(with: &With) -> Vec<Refusal> {
+        if with.message.is_none() && with.error.is_none() {
+            let failure = Failure::permanent("`fail` has neither `message` nor `error`");
+            return vec![Refusal::among(&["message", "error"], failure.hint("give one of them, or both"))];
+        }
         with.class().err().map(|failure| Refusal::of("/class", failure)).into_iter().collect()
     }
 
     async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
         let class = with.class()?;
-        let failure = Failure::new(class, with.message);
-        Err(match with.hint {
+        let (of_error, of_hint) = with.error.map(|error| (error.message, error.hint)).unzip();
+        let parts: Vec<String> = with.message.into_iter().chain(of_error).collect();
+        let failure = Failure::new(class, parts.join(": "));
+        Err(match with.hint.or_else(|| of_hint.flatten()) {
             Some(hint) => failure.hint(hint),
             None => failure,
         })

@@ -402,3 +402,28 @@ fn the_items_of_an_open_each_are_there_at_a_pause() {
     assert_eq!(project.read("report.txt"), "[true,true,false] [2]");
     assert_eq!(project.read("whole.txt"), "[0,10]");
 }
+
+/// What is left so far of a pipeline that is called is its outputs so far.
+#[test]
+fn the_outputs_so_far_of_a_called_pipeline_are_seen() {
+    let outer = r#"
+atoll = 1
+
+[steps.inner]
+call = { pipeline = "inner", with = { ask = "[3]" } }
+
+[steps.deliver]
+on_pause = true
+write = { path = "outer.txt", text = "best: {{ steps.inner.output.best }}" }
+
+[outputs]
+best = "steps.inner.output.best"
+"#;
+    let project = Project::new().file("p.toml", outer).file("pipelines/inner.toml", ROUNDS);
+    let paused = project.run(&["run", "p.toml", "--format", "json"]).exits(7).json();
+    assert_eq!(paused["outputs"], json!({"best": 20}), "{paused}");
+    assert_eq!(project.read("outer.txt"), "best: 20");
+    assert!(!project.path("out.txt").exists(), "steps of a called pipeline do not run because of a pause");
+    project.run(&["answer", "last", "inner/rounds#3/q", "yes"]).exits(0).stdout_is("best: 40\n");
+    assert_eq!(project.read("outer.txt"), "best: 40");
+}

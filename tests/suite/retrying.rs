@@ -279,3 +279,47 @@ whole = "steps.tell.output"
         json!({"usd": 0.0, "tokens": 0.0, "calls": 0.0, "wall": 0.0})
     );
 }
+
+#[test]
+fn whether_an_outage_pauses_the_run_may_hang_on_an_input() {
+    let pipeline = r#"
+atoll = 1
+inputs.outage = { type = "string", default = "fail" }
+
+[steps.a]
+retry = { max = 0 }
+on_outage = "inputs.outage"
+llm = { model = "local/x", prompt = "hello" }
+"#;
+    let project =
+        Project::new().env("ATOLL_LOCAL_BASE_URL", "http://127.0.0.1:1/v1").file("p.toml", pipeline);
+    project.run(&["run", "p.toml"]).exits(1);
+    project.run(&["run", "p.toml", "--outage", "pause"]).exits(7);
+    let wrong = project.run(&["run", "p.toml", "--outage", "wait"]).exits(3);
+    wrong.stderr_has("`steps.a.on_outage`: \"wait\" is neither 'pause' nor 'fail'");
+}
+
+#[test]
+fn a_failure_is_passed_on_with_its_class_and_hint() {
+    let pipeline = r#"
+atoll = 1
+
+[steps.first]
+fail = { message = "no disk", hint = "buy one", class = "rejected" }
+retry = { max = 0 }
+
+[steps.second]
+tolerates = ["first"]
+fail = { message = "the build", error = "{{ steps.first.error }}" }
+retry = { max = 0 }
+
+[steps.third]
+tolerates = ["second"]
+fail = { error = "{{ steps.second.error }}", class = "budget" }
+"#;
+    let project = Project::new().file("p.toml", pipeline);
+    let ran = project.run(&["run", "p.toml"]).exits(5);
+    ran.stderr_has("the build: no disk").stderr_has("buy one");
+    project.write("p.toml", "atoll = 1\nsteps.a.fail = {}\n");
+    project.run(&["check", "p.toml"]).exits(3).stdout_has("`fail` has neither `message` nor `error`");
+}

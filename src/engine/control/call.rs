@@ -11,7 +11,7 @@ use super::super::slot::INLINE;
 use super::super::{Fact, Mismatch, Opening, Order, Payload, Run, Standing};
 use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
-use crate::expr::{Data, Expr, Scope, Step as Key};
+use crate::expr::{Allowance, Data, Expr, Scope, Step as Key};
 use crate::id::{Address, Instance, StepId};
 use crate::plan::{Action, BodyId, Call, Input, Plan, convert};
 use crate::value::Value;
@@ -32,6 +32,17 @@ impl Run {
         };
         let given = self.evaluate("with", &scope, given)?;
         Ok(converted(call, &given)?)
+    }
+
+    /// The outputs so far of the pipeline that the open `call` at `spot` runs.
+    pub(in super::super) fn call_so_far(&self, spot: Spot, within: &Arc<Allowance>) -> Option<Value> {
+        match &self.frame(spot.0).nodes[spot.1] {
+            Node::Open(control) => match control.as_ref() {
+                Control::Call { frame, .. } => Some(self.outputs_in(*frame, within)),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     pub(super) fn open_call(
