@@ -106,7 +106,6 @@ fn unknown_filter(name: &str, span: &Range<usize>, functions: &Functions) -> Fau
         "groupby" => "write `group_by`".to_owned(),
         "pprint" => "write `tojson(2)`".to_owned(),
         "dictsort" => "write `items | sort`".to_owned(),
-        "format" => "join the parts with `~`".to_owned(),
         "attr" => "write `value[key]`".to_owned(),
         "bool" => "compare: `value == 'true'`".to_owned(),
         _ => match nearest(name, known) {

@@ -45,16 +45,17 @@ fn subject(filter: &str) -> Option<u8> {
         "capitalize" | "fromjson" | "head_text" | "indent" | "lines" | "lower" | "regex_find"
         | "regex_findall" | "regex_replace" | "replace" | "split" | "tail_text" | "title" | "trim"
         | "upper" | "wordcount" => TEXT,
-        "abs" | "ceil" | "clamp" | "floor" | "round" => NUMBER,
-        "all" | "any" | "chunk" | "dict" | "first" | "flatten" | "group_by" | "head" | "join" | "last"
-        | "map" | "max" | "mean" | "median" | "min" | "reject" | "rejectattr" | "select" | "selectattr"
+        "abs" | "ceil" | "clamp" | "floor" | "log" | "round" | "sqrt" => NUMBER,
+        "all" | "any" | "choice" | "chunk" | "csv" | "dict" | "enumerate" | "first" | "flatten"
+        | "group_by" | "head" | "join" | "jsonl" | "last" | "map" | "max" | "mean" | "median" | "min"
+        | "percentile" | "reject" | "rejectattr" | "select" | "selectattr" | "sample" | "shuffle"
         | "sort" | "stdev" | "sum" | "tail" | "unique" | "zip" => LIST,
-        "items" | "keys" | "merge" | "values" => TABLE,
-        "float" => NUMBER | TEXT,
+        "items" | "keys" | "merge" | "values" | "without" => TABLE,
+        "float" | "add" | "date" | "since" => NUMBER | TEXT,
         "int" => NUMBER | TEXT | BOOL,
         "length" => TEXT | LIST | TABLE,
         "list" | "product" => LIST | TABLE,
-        "reverse" => TEXT | LIST,
+        "index" | "reverse" => TEXT | LIST,
         _ => return None,
     })
 }
@@ -62,20 +63,34 @@ fn subject(filter: &str) -> Option<u8> {
 /// What an argument of a filter is; nothing where it may be anything. One that is left out is as if it were none.
 fn argument(filter: &str, name: &str) -> Option<u8> {
     Some(match (filter, name) {
-        ("replace" | "regex_find" | "regex_findall" | "regex_replace" | "jsonpath", _) => TEXT,
-        ("clamp", _) | ("head" | "tail", "n") | ("head_text" | "tail_text", "chars") | ("chunk", "size") => {
-            NUMBER
-        }
-        ("join" | "split", "separator") | ("trim", "chars") | ("fence", "language") => TEXT | NONE,
+        ("replace" | "regex_find" | "regex_findall" | "regex_replace" | "jsonpath" | "without", _)
+        | ("format", "spec") => TEXT,
+        ("clamp", _)
+        | ("gauss", "mean" | "deviation")
+        | ("randint", "low" | "high")
+        | ("percentile", "p")
+        | ("sample" | "head" | "tail", "n")
+        | ("head_text" | "tail_text", "chars")
+        | ("chunk", "size") => NUMBER,
+        ("add", "span") | ("since", "start") => NUMBER | TEXT,
+        ("join" | "split" | "csv", "separator")
+        | ("date", "format")
+        | ("trim", "chars")
+        | ("fence", "language") => TEXT | NONE,
         ("round", "digits") | ("indent", "width") | ("split", "at_most") | ("tojson", "indent") => {
             NUMBER | NONE
         }
-        ("code_span" | "one_line", "width") => NUMBER | NONE,
-        ("sort", "reverse") | ("indent", "first") => BOOL | NONE,
+        ("code_span" | "one_line", "width") | ("enumerate", "start") | ("log", "base") => NUMBER | NONE,
+        ("sort", "reverse") | ("indent", "first") | ("csv", "header") => BOOL | NONE,
         ("zip" | "product", _) => LIST,
         ("merge", _) => TABLE,
         _ => return None,
     })
+}
+
+/// What a filter works on, for people.
+pub(super) fn works_on(filter: &str) -> String {
+    subject(filter).map_or_else(|| "any value".to_owned(), nouns)
 }
 
 fn nouns(kinds: u8) -> String {

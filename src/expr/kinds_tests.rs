@@ -64,6 +64,17 @@ fn expressions(names: &[String]) -> Vec<String> {
             "sort" => &["", "(reverse=true)", "(reverse=text)", "(attribute='k')"],
             "sum" | "min" | "max" | "unique" | "group_by" => &["", "(attribute='v')"],
             "default" => &["(1)"],
+            "add" => &["('2h')", "(true)"],
+            "choice" | "shuffle" => &["('s')"],
+            "csv" | "date" => &["", "(1)"],
+            "enumerate" | "log" => &["", "('a')"],
+            "format" => &["('.2f')", "('>5')", "(2)"],
+            "gauss" | "randint" => &["(1, 6)", "('a', 6)"],
+            "index" => &["('a')", "(1)"],
+            "percentile" => &["(50)", "('a')"],
+            "sample" => &["(2, 's')", "(text, 's')"],
+            "since" => &["(0)", "([])"],
+            "without" => &["('k')", "(1)"],
             _ => &[""],
         };
         given.iter().map(|given| format!("{name}{given}")).collect::<Vec<_>>()

@@ -38,20 +38,20 @@ pub(super) fn merged<'s>(tables: impl Iterator<Item = &'s Shape>) -> Shape {
 pub(super) fn plain(name: &str, subject: &Shape) -> Shape {
     let list = || same_list(subject);
     match name {
-        "length" | "int" | "float" | "abs" | "ceil" | "floor" | "round" | "wordcount" | "random" => {
-            Shape::Number
-        }
+        "length" | "int" | "float" | "abs" | "ceil" | "floor" | "round" | "wordcount" | "random" | "sqrt"
+        | "log" | "since" | "randint" | "gauss" => Shape::Number,
         "join" | "string" | "trim" | "upper" | "lower" | "title" | "capitalize" | "replace" | "tojson"
-        | "digest" | "fence" | "indent" | "head_text" | "tail_text" | "regex_replace" => Shape::Text,
+        | "add" | "csv" | "date" | "digest" | "format" | "jsonl" | "sha256" | "urlencode" | "fence"
+        | "indent" | "head_text" | "tail_text" | "regex_replace" => Shape::Text,
         "all" | "any" => Shape::Bool,
-        "sort" | "unique" | "head" | "tail" => list(),
+        "sort" | "unique" | "head" | "tail" | "sample" | "shuffle" => list(),
         "reverse" if !subject.may(|shape| *shape == Shape::Text) => list(),
         "list" if !subject.may(|shape| matches!(shape, Shape::Table(_) | Shape::Text)) => list(),
-        "first" | "last" if !subject.may(|shape| *shape == Shape::Text) => subject.item(),
+        "first" | "last" | "choice" if !subject.may(|shape| *shape == Shape::Text) => subject.item(),
         "split" | "lines" | "keys" | "regex_findall" => {
             Shape::list(if name == "regex_findall" { Shape::Any } else { Shape::Text })
         }
-        "zip" | "items" | "product" | "jsonpath" | "values" => Shape::list(Shape::Any),
+        "zip" | "items" | "enumerate" | "product" | "jsonpath" | "values" => Shape::list(Shape::Any),
         "chunk" => Shape::list(list()),
         "group_by" => Shape::list(Shape::table([("key", Shape::Any), ("items", list())])),
         "flatten" => {

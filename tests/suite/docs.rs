@@ -183,14 +183,53 @@ fn the_page_of_verbs_is_up_to_date() {
 }
 
 #[test]
-fn the_language_reference_has_all_filters_and_tests() {
+fn the_language_reference_has_all_tests() {
     let page = text("docs/language.md");
     let section =
         page.split("### Filters and tests").nth(1).and_then(|rest| rest.split("\n### ").next()).unwrap();
-    let filters = atoll::expr::filters().iter().map(|filter| filter.name);
-    for name in filters.chain(atoll::expr::tests()) {
+    for name in atoll::expr::tests() {
         assert!(section.contains(&format!("`{name}`")), "{name} is missing in docs/language.md");
     }
+}
+
+/// The page of all filters. Their examples are run by the unit tests of the table.
+fn filters_page() -> String {
+    let mut page = String::from(
+        "# Filters\n\n\
+         A filter changes a value: `value | NAME(…)`. It works in every expression and every template.\n\
+         [The language](language.md#expressions-and-templates) says where these are. An argument with `=` is\n\
+         optional, and `*more` takes any number of arguments. `atoll explain filters` lists all filters, and\n\
+         `atoll explain filter NAME` shows one.\n\n\
+         Filters depend on their arguments alone, so a resumed run gets the same values. Those that choose at\n\
+         random (`choice`, `gauss`, `randint`, `random`, `sample`, `shuffle`) take a seed. A moment (`add`,\n\
+         `date`, `since`) is text in ISO 8601, such as `run.started_at`, or a number of seconds since 1970.\n\n\
+         This page is generated from the table of filters.\n",
+    );
+    for filter in atoll::expr::filters() {
+        let _ = write!(
+            page,
+            "\n## {}\n\n{}\n\n- call: `{}`\n- works on: {}\n- example: `` {} ``\n- result: `` {} ``\n",
+            filter.name,
+            filter.doc,
+            filter.call(),
+            filter.works_on(),
+            filter.example,
+            filter.gives,
+        );
+    }
+    page
+}
+
+#[test]
+fn the_page_of_filters_is_up_to_date() {
+    let page = filters_page();
+    let path = root().join("docs/filters.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let hint = "docs/filters.md is not up to date: UPDATE_DOCS=1 cargo test --test suite docs::";
+    assert!(written == page, "{hint}");
 }
 
 /// A fenced block of a page: its kind, the line that it begins on, its text.

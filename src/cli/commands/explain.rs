@@ -78,9 +78,15 @@ fn filter(name: &str, paint: Paint) -> Result<String, CommandError> {
         return Err(unknown("filter", name, known.iter().map(|filter| filter.name)));
     };
     Ok(format!(
-        "{}\n{}\n\n  {{{{ {} }}}}\n  returns {}",
+        "{}
+{}
+Works on {}.
+
+  {{{{ {} }}}}
+  returns {}",
         paint.strong(filter.call()),
         filter.doc,
+        filter.works_on(),
         filter.example,
         filter.gives
     ))

@@ -309,7 +309,7 @@ fn rows(lists: &[Vec<Inner>]) -> Checked<Vec<Inner>> {
     Ok(rows.into_iter().map(record::list).collect())
 }
 
-fn entries(value: &Inner) -> Checked<Vec<(Inner, Inner)>> {
+pub(super) fn entries(value: &Inner) -> Checked<Vec<(Inner, Inner)>> {
     if value.kind() != ValueKind::Map {
         return Err(wrong(format!("expected an object, this is {}", crate::expr::data::noun(value))));
     }

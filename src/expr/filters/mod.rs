@@ -3,11 +3,16 @@
 //! Filters know values only: no clock, no chance, no files. Start at [`table::FILTERS`].
 
 mod json;
+mod layout;
 mod lists;
+mod measures;
 mod numbers;
+mod random;
 mod table;
 mod text;
 mod text_cut;
+mod times;
+mod written;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -37,6 +42,11 @@ pub struct FilterDoc {
 }
 
 impl FilterDoc {
+    /// The kinds of values that it works on: `a number or text`.
+    pub fn works_on(&self) -> String {
+        super::kinds::works_on(self.name)
+    }
+
     /// How it is called: `round(digits=0)`.
     pub fn call(&self) -> String {
         if self.signature.is_empty() {
@@ -97,7 +107,10 @@ impl Filter {
 
     /// Whether it may have no value: the first item of an empty list.
     pub(super) fn may_be_undefined(name: &str) -> bool {
-        matches!(name, "first" | "last" | "min" | "max" | "mean" | "median" | "stdev")
+        matches!(
+            name,
+            "choice" | "first" | "last" | "min" | "max" | "mean" | "median" | "percentile" | "stdev"
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use crate::expr::machine::Machine;
 use crate::value::Digest;
 
 /// The numbers in a list, or under a path of each item.
-fn numbers(args: &[Inner]) -> Checked<Vec<Inner>> {
+pub(super) fn numbers(args: &[Inner]) -> Checked<Vec<Inner>> {
     let values = picked(args)?;
     values.iter().try_for_each(|value| number(value).map(drop))?;
     Ok(values)
@@ -94,7 +94,7 @@ fn extreme(args: &[Inner], wanted: std::cmp::Ordering) -> Checked {
             best = Some((item, key));
         }
     }
-    Ok(best.map_or(Inner::UNDEFINED, |(item, _)| item))
+    Ok(best.map_or_else(|| args[2].clone(), |(item, _)| item))
 }
 
 pub(super) fn abs(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
