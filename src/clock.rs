@@ -1,4 +1,4 @@
-//! Time as something that is handed in: nothing below the command line reads the clock of the machine.
+//! Time as a parameter: no module below the command line reads the system clock.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,18 +10,18 @@ use std::time::Duration;
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;
 
-/// A pause that ends when the clock has moved on.
+/// A sleep that ends when the clock has advanced.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Tells the time and waits for it.
+/// Source of the current time and of sleeps.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// Current time.
     fn now(&self) -> Millis;
     /// Resolves once `span` has passed.
     fn sleep(&self, span: Duration) -> Sleep;
 }
 
-/// A clock for tests: stands still until it is told to move.
+/// A clock for tests, which only advances explicitly.
 #[derive(Clone, Default)]
 pub struct ManualClock(Arc<Mutex<Hands>>);
 
@@ -33,7 +33,7 @@ struct Hands {
 }
 
 impl ManualClock {
-    /// A clock that stands at `now`.
+    /// A clock at the time `now`.
     pub fn at(now: Millis) -> Self {
         Self(Arc::new(Mutex::new(Hands { now, ..Hands::default() })))
     }
@@ -42,13 +42,13 @@ impl ManualClock {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Moves on by `span` and wakes whoever waited for less.
+    /// Advances by `span` and wakes the sleeps that have ended.
     pub fn advance(&self, span: Duration) {
         let to = self.hands().now + millis(span);
         self.advance_to(to);
     }
 
-    /// Moves on to the earliest moment somebody waits for; `false` where nobody waits.
+    /// Advances to the end of the next sleep; `false` if there is none.
     pub fn advance_to_next(&self) -> bool {
         let next = self.hands().waiting.keys().next().map(|(at, _)| *at);
         next.map(|at| self.advance_to(at)).is_some()
@@ -64,7 +64,7 @@ impl ManualClock {
     }
 }
 
-/// A span in whole milliseconds, saturating.
+/// A duration in whole milliseconds, saturating.
 pub fn millis(span: Duration) -> Millis {
     Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX)
 }

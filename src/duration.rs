@@ -1,9 +1,8 @@
-//! Lengths of time: how they are read, and how they are written. Pipelines, scenarios, verbs, settings and commands all
-//! read the same form.
+//! Parser and formatter for durations. Pipelines, scenarios, verbs, settings and commands use the same form.
 
 use std::time::Duration;
 
-/// Units, and how many seconds each has.
+/// Units with their lengths in seconds.
 const UNITS: [(&str, f64); 9] = [
     ("ns", 1e-9),
     ("us", 1e-6),
@@ -16,8 +15,7 @@ const UNITS: [(&str, f64); 9] = [
     ("d", 86_400.0),
 ];
 
-/// Reads a duration: numbers with units `ns us ms s m h d`, one after the other (`1m30s`, `1.5h`), or `0`. Errors say what
-/// is wrong.
+/// Parses a duration: numbers with units `ns us ms s m h d`, one after the other (`1m30s`, `1.5h`), or `0`.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -55,7 +53,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(sum)
 }
 
-/// Writes `span` so that [`parse`] reads the same again: `0s`, `250us`, `1500ms`, `90s`, `2m`.
+/// Formats `span` exactly, so that [`parse`] returns the same: `0s`, `250us`, `1500ms`, `90s`, `2m`.
 pub fn exact(span: Duration) -> String {
     let (seconds, nanos) = (span.as_secs(), span.subsec_nanos());
     match nanos {
@@ -69,7 +67,7 @@ pub fn exact(span: Duration) -> String {
     }
 }
 
-/// Writes `span` in one unit, with one decimal place at most: `300ms`, `1.5h`.
+/// Formats `span` in one unit with at most one decimal place: `300ms`, `1.5h`.
 pub fn rounded(span: Duration) -> String {
     let seconds = span.as_secs_f64();
     let (amount, unit) = match seconds {
@@ -82,7 +80,7 @@ pub fn rounded(span: Duration) -> String {
     format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))
 }
 
-/// Writes `span` for people who watch: `340 ms`, `1.2 s`, `3m07s`, `2h05m`.
+/// Formats an elapsed time for display: `340 ms`, `1.2 s`, `3m07s`, `2h05m`.
 pub fn elapsed(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
@@ -93,7 +91,7 @@ pub fn elapsed(span: Duration) -> String {
     }
 }
 
-/// Writes a limit that was reached: `300 ms`, `1.5 s`.
+/// Formats a limit for messages: `300 ms`, `1.5 s`.
 pub fn limit(span: Duration) -> String {
     if span < Duration::from_secs(1) {
         format!("{} ms", span.as_millis())

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Name of one run: a ULID, so that ids sort by the time they were made.
+/// Id of a run: a ULID, so that ids sort by time of creation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(Arc<str>);
 
 impl RunId {
-    /// Takes an id as it is written, e.g. on the command line.
+    /// An id from text, for example on the command line.
     pub fn new(text: impl AsRef<str>) -> Self {
         Self(text.as_ref().into())
     }
 
-    /// Makes the id of a run that begins `at_ms` milliseconds after the Unix epoch.
+    /// The id of a run that starts `at_ms` milliseconds after the Unix epoch.
     pub fn at(at_ms: u64, random: u128) -> Self {
         Self::new(ulid::Ulid::from_parts(at_ms, random).to_string().to_ascii_lowercase())
     }
@@ -39,12 +39,12 @@ impl fmt::Display for RunId {
 pub struct StepId(Arc<str>);
 
 impl StepId {
-    /// Takes a name that has been checked with [`StepId::is_valid`].
+    /// A step name that was checked with [`StepId::is_valid`].
     pub fn new(text: impl AsRef<str>) -> Self {
         Self(text.as_ref().into())
     }
 
-    /// Whether `text` may name a step.
+    /// Whether `text` is a valid step name.
     pub fn is_valid(text: &str) -> bool {
         let mut chars = text.chars();
         chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -63,7 +63,7 @@ impl fmt::Display for StepId {
     }
 }
 
-/// Where a step instance stands in a run, e.g. `converge#3/judge[7]/score`.
+/// Address of a step instance in a run, such as `converge#3/judge[7]/score`.
 ///
 /// `#n` is round *n* of a loop (from 1), `[i]` is item *i* of an `each` (from 0); the inside of a `hold`
 /// or a `call` has no mark of its own. The root of a run is the empty address.
@@ -71,16 +71,16 @@ impl fmt::Display for StepId {
 #[serde(transparent)]
 pub struct Address(Arc<str>);
 
-/// One part of an [`Address`]: a step, and which round or item of it the rest stands in.
+/// One part of an [`Address`]: a step, and the round or item that contains the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressPart<'a> {
     /// The step's name.
     pub step: &'a str,
-    /// Which instance of its body.
+    /// Instance of its body.
     pub instance: Instance,
 }
 
-/// Which instance of a control step's body.
+/// Instance of the body of a control step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instance {
     /// The only one: a leaf, or the body of a `hold` or `call`.
@@ -97,12 +97,12 @@ impl Address {
         Self::default()
     }
 
-    /// Takes an address as it is written; [`Address::parts`] says whether it is well formed.
+    /// An address from text; [`Address::parts`] checks whether it is well formed.
     pub fn new(text: impl AsRef<str>) -> Self {
         Self(text.as_ref().into())
     }
 
-    /// The address of step `step` in the body that stands at `self`.
+    /// The address of step `step` in the body at `self`.
     #[must_use]
     pub fn step(&self, step: &StepId) -> Self {
         if self.0.is_empty() { Self(step.0.clone()) } else { Self(format!("{}/{}", self.0, step.0).into()) }
@@ -120,7 +120,7 @@ impl Address {
         Self(format!("{}[{index}]", self.0).into())
     }
 
-    /// The parts from the root on, or `None` where the text is no address.
+    /// The parts from the root, or `None` if the text is not a valid address.
     pub fn parts(&self) -> Option<Vec<AddressPart<'_>>> {
         if self.0.is_empty() {
             return Some(Vec::new());
@@ -128,7 +128,7 @@ impl Address {
         self.0.split('/').map(part).collect()
     }
 
-    /// The same for every item of an `each`: without their numbers.
+    /// The address without item numbers, which is the same for all items of an `each`.
     #[must_use]
     pub fn of_any_item(&self) -> Self {
         let parts = self.0.split('/').map(|part| match part.split_once('[') {

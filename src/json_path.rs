@@ -1,8 +1,8 @@
-//! JSONPath (RFC 9535) with a bound on its work.
+//! JSONPath (RFC 9535) with bounded work.
 //!
-//! A path may come from a scenario file and the value from a product, and `$..[*]..[*]..[*]` over a value of a few kilobytes
-//! visits more values than fit in memory. Before a path is evaluated, its work is bounded from its form and from the size and
-//! depth of the value; a path over the limit is refused.
+//! A path may come from a scenario file and the value from a product, and `$..[*]..[*]..[*]` over a value
+//! of a few kilobytes visits more values than fit in memory. Before a path is evaluated, its work is
+//! bounded from its form and from the size and depth of the value; a path over the limit is refused.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl fmt::Display for TooMuchWork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the path would visit more than {MAX_WORK} values of this JSON; use fewer `..`, or names where it has `*` and filters"
+            "the path would visit more than {MAX_WORK} values of this JSON: use fewer `..`, or names instead of `*` and filters"
         )
     }
 }
@@ -41,32 +41,32 @@ impl JsonPath {
     /// Parses a path.
     ///
     /// # Errors
-    /// The reason, if it is not a path of RFC 9535, is nested more than 16 levels deep or longer than 10,000 bytes, or matches
-    /// against a pattern that is not a literal or is too large.
+    /// The reason, if it is not a path of RFC 9535, is nested more than 16 levels deep or longer than
+    /// 10,000 bytes, or matches against a pattern that is not a literal or is too large.
     pub fn parse(text: &str) -> Result<Self, String> {
         form::check_nesting(text)?;
         let query = Query::parse(text).map_err(|error| error.to_string())?;
         Ok(Self { query, form: QueryForm::of(text)? })
     }
 
-    /// Whether the path has only names and indexes, so that it leads to at most one value.
+    /// Whether the path has only names and indexes, so that it selects at most one value.
     pub fn is_singular(&self) -> bool {
         self.form.is_singular()
     }
 
-    /// All values that the path leads to.
+    /// All values that the path selects.
     ///
     /// # Errors
-    /// The work would pass [`MAX_WORK`].
+    /// The work would exceed [`MAX_WORK`].
     pub fn select<'v>(&self, value: &'v Value) -> Result<Vec<&'v Value>, TooMuchWork> {
         self.check_work(value)?;
         Ok(self.query.query(value).all())
     }
 
-    /// The JSON pointers of all values that the path leads to.
+    /// The JSON pointers of all values that the path selects.
     ///
     /// # Errors
-    /// The work would pass [`MAX_WORK`].
+    /// The work would exceed [`MAX_WORK`].
     pub fn pointers(&self, value: &Value) -> Result<Vec<String>, TooMuchWork> {
         self.check_work(value)?;
         Ok(self.query.query_located(value).locations().map(NormalizedPath::to_json_pointer).collect())
@@ -81,7 +81,7 @@ impl JsonPath {
     }
 }
 
-/// How many values there are in `value`, and how many of them lie above each other at most.
+/// Number of values in `value`, and its depth.
 fn extent(value: &Value) -> (u64, u64) {
     let (mut values, mut deepest) = (0, 0);
     let mut open = vec![(value, 1)];

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The system's allocator takes a third more time where two threads use what the other has allocated.
+/// The allocator of the system is a third slower if threads use memory that other threads have allocated.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

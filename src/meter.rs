@@ -1,4 +1,4 @@
-//! Named sums: what an attempt, a round or a run has spent, and to whom it went.
+//! Sums by unit: the spending of an attempt, a round or a run, and its payees.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,63 +7,63 @@ use std::sync::Arc;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Sums by unit, e.g. `usd`, `tokens_in`, `tokens_out`, `calls`. Kept in billionths of a unit, so that
+/// Sums by unit, e.g. `usd`, `tokens_in`, `tokens_out`, `calls`. Stored in billionths of a unit, so that
 /// adding is exact; written as decimal numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meter {
     #[serde(flatten)]
     sums: Sums,
-    /// Who got what of it, where that was said.
+    /// Shares by payee and role, if known.
     #[serde(default, rename = "paid", skip_serializing_if = "Vec::is_empty")]
     shares: Vec<Share>,
 }
 
-/// A part of a meter: what one payee got in one role.
+/// Part of a meter: the amounts of one payee in one role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Who got it, e.g. `anthropic/claude-haiku-4-5`.
+    /// Payee, such as `anthropic/claude-haiku-4-5`.
     pub to: Arc<str>,
-    /// As what, e.g. `judge`.
+    /// Role, such as `judge`.
     #[serde(rename = "for")]
     pub role: Arc<str>,
     #[serde(flatten)]
     sums: Sums,
 }
 
-/// Amounts by unit, sorted by its name. There are few, and they are copied with every call: a list is what is cheap then.
+/// Amounts sorted by unit name. There are few, and they are copied with every call, so a list is cheapest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sums(Vec<(UnitName, Amount)>);
 
-/// The name of a unit; those of [`Unit`] cost nothing to copy.
+/// Name of a unit; those of [`Unit`] are cheap to copy.
 type UnitName = Cow<'static, str>;
 
 fn unit(name: &str) -> UnitName {
     Unit::parse(name).map_or_else(|| Cow::Owned(name.to_owned()), |unit| Cow::Borrowed(unit.word()))
 }
 
-/// A unit in which Atoll counts what is spent. Verbs may count in others as well.
+/// Unit of spending. Verbs may use other units as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// US dollars.
     Usd,
-    /// Tokens in both directions: never added, always the sum of the two.
+    /// Tokens in both directions: always computed as the sum of the two.
     Tokens,
-    /// Tokens that were sent.
+    /// Sent tokens.
     TokensIn,
-    /// Tokens that were received.
+    /// Received tokens.
     TokensOut,
     /// Calls.
     Calls,
-    /// Seconds in which the run, or a step, was worked on.
+    /// Seconds of work on the run or a step.
     Wall,
     /// Tokens that a provider read from its cache.
     CacheRead,
     /// Tokens that a provider wrote to its cache.
     CacheWrite,
-    /// Calls that were sent and not answered, which are counted with the most that they may have cost.
+    /// Calls without an answer, which count with their maximum cost.
     Lost,
-    /// Calls that were lost, and are counted with what the same call cost later.
+    /// Lost calls, which count with the cost of the same call later.
     Estimated,
 }
 
@@ -82,7 +82,7 @@ impl Unit {
         Self::Estimated,
     ];
 
-    /// Its name in pipelines, journals and reports.
+    /// Name in pipelines, journals and reports.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Usd => "usd",
@@ -98,7 +98,7 @@ impl Unit {
         }
     }
 
-    /// The unit with that name.
+    /// The unit with this name.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|unit| unit.word() == word)
     }
@@ -162,13 +162,13 @@ impl Sums {
         self.place(name).map_or_else(|_| Amount::default(), |place| self.0[place].1)
     }
 
-    /// Adds `more`, whose unit is put down where it was not known, also for nothing.
+    /// Adds `more`. A new unit is recorded even with zero.
     fn add(&mut self, name: &str, more: Amount) {
         match self.place(name) {
             Ok(place) => {
                 let sum = &mut self.0[place].1;
                 sum.0 = sum.0.saturating_add(more.0);
-                // What a correction takes away to the last is forgotten.
+                // A unit that a correction reduces to zero is removed.
                 if more.0 < 0 && sum.0 == 0 {
                     self.0.remove(place);
                 }
@@ -185,7 +185,7 @@ impl Sums {
         }
     }
 
-    /// Takes away what is in `other`, down to zero; what is zero is forgotten.
+    /// Subtracts `other`, but not below zero. Units with zero are removed.
     fn remove_all(&mut self, other: &Self) {
         for (unit, amount) in &other.0 {
             if let Ok(place) = self.place(unit) {
@@ -231,32 +231,32 @@ impl Meter {
         Self::default()
     }
 
-    /// Adds `units` under the name `unit`.
+    /// Adds `units` to the sum of `unit`.
     pub fn add(&mut self, unit: impl AsRef<str>, units: f64) {
         self.sums.add(unit.as_ref(), Amount::of(units));
     }
 
-    /// The same meter with `units` more under the name `unit`.
+    /// The meter with `units` added to the sum of `unit`.
     #[must_use]
     pub fn with(mut self, unit: impl AsRef<str>, units: f64) -> Self {
         self.add(unit, units);
         self
     }
 
-    /// The same meter, all of which went to `to` for its work as `role`.
+    /// The meter with all amounts assigned to the payee `to` in the role `role`.
     #[must_use]
     pub fn paid(self, to: impl Into<Arc<str>>, role: impl Into<Arc<str>>) -> Self {
         let share = Share { to: to.into(), role: role.into(), sums: self.sums.clone() };
         Self { sums: self.sums, shares: vec![share] }
     }
 
-    /// The sums alone.
+    /// The meter without shares.
     #[must_use]
     pub fn plain(&self) -> Self {
         Self { sums: self.sums.clone(), shares: Vec::new() }
     }
 
-    /// Who got what of it, where that was said.
+    /// Shares by payee and role, if known.
     pub fn shares(&self) -> &[Share] {
         &self.shares
     }
@@ -266,7 +266,7 @@ impl Meter {
         self.sums.add_all(&other.sums);
     }
 
-    /// Adds the sums of `other`, and who got what.
+    /// Adds the sums and shares of `other`.
     pub fn absorb_shares(&mut self, other: &Self) {
         self.absorb(other);
         for share in &other.shares {
@@ -277,12 +277,12 @@ impl Meter {
         }
     }
 
-    /// Takes the sums of `other` away, down to zero.
+    /// Subtracts the sums of `other`, but not below zero.
     pub fn remove(&mut self, other: &Self) {
         self.sums.remove_all(&other.sums);
     }
 
-    /// Takes `other` away again, with who got what of it.
+    /// Subtracts `other` with its shares.
     pub fn remove_shares(&mut self, other: &Self) {
         self.remove(other);
         for share in &other.shares {
@@ -294,8 +294,8 @@ impl Meter {
         self.shares.retain(|share| !share.sums.0.is_empty());
     }
 
-    /// This less `other`, with who got what: what is to be added to `other` so that it becomes this. Parts of it may be
-    /// negative.
+    /// The difference to `other` with shares: the meter that must be added to `other` to get this one.
+    /// Amounts may be negative.
     #[must_use]
     pub fn less(&self, other: &Self) -> Self {
         let negated = |sums: &Sums| {
@@ -309,7 +309,7 @@ impl Meter {
         all
     }
 
-    /// What `other` has more than this, by unit.
+    /// The amounts by which `other` exceeds this meter, by unit.
     #[must_use]
     pub fn shortfall(&self, other: &Self) -> Self {
         let mut short = other.plain();
@@ -317,7 +317,7 @@ impl Meter {
         short
     }
 
-    /// The greater of both, by unit.
+    /// The maximum of both, by unit.
     #[must_use]
     pub fn or_more(&self, other: &Self) -> Self {
         let mut most = self.plain();
@@ -325,7 +325,7 @@ impl Meter {
         most
     }
 
-    /// The greater of both, by unit, where either may happen: what one of them does not say is not known.
+    /// The maximum of both alternatives, by unit. A unit that is missing in one of them is unknown.
     #[must_use]
     pub fn either(&self, other: &Self) -> Self {
         if self.is_empty() || other.is_empty() {
@@ -336,12 +336,12 @@ impl Meter {
         most
     }
 
-    /// Whether something is known of `unit`.
+    /// Whether there is a sum for `unit`.
     pub fn says(&self, unit: impl AsRef<str>) -> bool {
         self.sums.place(unit.as_ref()).is_ok()
     }
 
-    /// The sums without `unit`: nothing is known of it.
+    /// The meter without a sum for `unit`.
     #[must_use]
     pub fn without(&self, unit: impl AsRef<str>) -> Self {
         let mut sums = self.sums.clone();
@@ -349,14 +349,14 @@ impl Meter {
         Self { sums, shares: Vec::new() }
     }
 
-    /// The same sums `n` times.
+    /// The sums multiplied by `n`.
     #[must_use]
     pub fn times(&self, n: f64) -> Self {
         let sums = self.sums.0.iter().map(|(unit, amount)| (unit.clone(), Amount::of(amount.units() * n)));
         Self { sums: Sums(sums.collect()), shares: Vec::new() }
     }
 
-    /// Sum of `unit`, zero where nothing was added. `tokens` are those in and those out.
+    /// Sum of `unit`; zero if there is none. `tokens` is the sum of both directions.
     pub fn get(&self, unit: impl AsRef<str>) -> f64 {
         let (unit, sum) = (unit.as_ref(), |unit: &str| self.sums.get(unit));
         if unit != Unit::Tokens.word() {
@@ -378,7 +378,7 @@ impl Meter {
 }
 
 impl Share {
-    /// What it got.
+    /// Amounts of the share.
     pub fn meter(&self) -> Meter {
         Meter { sums: self.sums.clone(), shares: Vec::new() }
     }

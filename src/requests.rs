@@ -1,32 +1,32 @@
-//! One policy for where requests may lead: what is asked never chooses which other host Atoll connects to.
-//! It must never know verbs or scenarios. Start with [`may_follow`].
+//! Policy for redirects: a server never decides which other host Atoll connects to.
+//! This module does not know verbs or scenarios. Start with [`may_follow`].
 
 use std::net::IpAddr;
 
 use reqwest::Url;
 use reqwest::redirect::Policy;
 
-/// Most redirects that are followed in a row.
+/// Most consecutive redirects.
 pub const MOST_REDIRECTS: usize = 10;
 
-/// Where redirects may lead.
+/// Allowed targets of redirects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedirectPolicy {
-    /// Only to the origin (scheme, host and port) that was asked: for everything on this machine or in its network, held
-    /// services included, and for requests that carry a secret.
+    /// Only the origin (scheme, host and port) of the request: for everything on this machine or in its
+    /// network, including held services, and for requests with a secret.
     Origin,
-    /// To any public host, but never to this machine or its network, and never from TLS to plain text.
+    /// Any public host, but never this machine or its network, and never from TLS to plain text.
     Public,
 }
 
 impl RedirectPolicy {
-    /// The reach of requests to `url`.
+    /// The policy for requests to `url`.
     pub fn of(url: &Url, carries_secret: bool) -> Self {
         if carries_secret || is_inside(url) { Self::Origin } else { Self::Public }
     }
 }
 
-/// Whether a redirect to `next` may be followed when `first` was asked.
+/// Whether a redirect from `first` to `next` may be followed.
 pub fn may_follow(first: &Url, next: &Url, reach: RedirectPolicy) -> bool {
     if !matches!(next.scheme(), "http" | "https") {
         return false;
@@ -40,7 +40,7 @@ pub fn may_follow(first: &Url, next: &Url, reach: RedirectPolicy) -> bool {
     }
 }
 
-/// The policy for a client whose requests have that reach. A redirect that is not followed is the answer.
+/// The redirect policy of an HTTP client. A redirect that is not followed is the answer.
 pub fn redirects(reach: RedirectPolicy) -> Policy {
     Policy::custom(move |attempt| {
         let first = attempt.previous().first().cloned();
@@ -62,7 +62,7 @@ pub fn is_local(url: &Url) -> bool {
     }
 }
 
-/// Whether the host of `url` is this machine or belongs to its own network, as far as the URL says.
+/// Whether the host of `url` is this machine or in its network, according to the URL.
 fn is_inside(url: &Url) -> bool {
     match address(url) {
         Some(IpAddr::V4(v4)) => {
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(
             RedirectPolicy::of(&target, true),
             RedirectPolicy::Origin,
-            "a secret stays with whom it is for"
+            "a secret is sent only to its target"
         );
         for next in [
             "http://127.0.0.1/",

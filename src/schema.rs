@@ -1,4 +1,4 @@
-//! JSON Schema (2020-12): compiled once, never fetches anything, says *where* a value breaks it.
+//! JSON Schema (2020-12): compiled once, without network access. Violations have the *location* in the value.
 
 mod work;
 
@@ -16,12 +16,12 @@ pub struct Schema {
     validator: jsonschema::Validator,
 }
 
-/// Where and how a value breaks a schema.
+/// A violation of a schema by a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// JSON Pointer to the offending part of the value; empty for the value itself.
+    /// JSON Pointer to the invalid part of the value; empty for the value itself.
     pub pointer: String,
-    /// What is wrong with it.
+    /// Reason.
     pub message: String,
 }
 
@@ -34,11 +34,11 @@ impl fmt::Display for Violation {
 
 /// Why a schema cannot be used.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{name} is no usable JSON Schema: {message}")]
+#[error("{name} is not a usable JSON Schema: {message}")]
 pub struct SchemaError {
-    /// The schema's name.
+    /// Name of the schema.
     pub name: String,
-    /// What is wrong with it.
+    /// Reason.
     pub message: String,
 }
 
@@ -74,7 +74,7 @@ impl Schema {
         }
     }
 
-    /// The name it was compiled under.
+    /// Name of the schema in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -89,10 +89,11 @@ impl Schema {
         self.canonical.get_or_init(|| canonical(&self.source).into())
     }
 
-    /// All violations in `value`, in document order. A value that would take too long to check breaks the schema.
+    /// All violations in `value`, in document order. A value that would take too long to check is a
+    /// violation.
     pub fn violations(&self, value: &Value) -> Vec<Violation> {
         if !self.work.is_bounded(&self.source, value) {
-            let message = "it would take too long to check this value: the schema refers to itself in several ways at once";
+            let message = "checking this value would take too long, because the schema refers to itself in several ways";
             return vec![Violation { pointer: String::new(), message: message.to_owned() }];
         }
         self.validator
@@ -101,7 +102,7 @@ impl Schema {
             .collect()
     }
 
-    /// Whether `value` fits.
+    /// Whether `value` is valid.
     pub fn accepts(&self, value: &Value) -> bool {
         self.work.is_bounded(&self.source, value) && self.validator.is_valid(value)
     }
@@ -143,7 +144,7 @@ mod tests {
         let schema = Schema::compile("s", json!({"anyOf": [inside, inside, {"type": "string"}]})).unwrap();
         let deep = (0..100).fold(json!(1), |value, _| json!({ "a": value }));
         assert!(!schema.accepts(&deep));
-        assert!(schema.violations(&deep)[0].message.contains("too long to check"));
+        assert!(schema.violations(&deep)[0].message.contains("would take too long"));
         assert!(schema.accepts(&json!("x")));
     }
 }

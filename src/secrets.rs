@@ -1,5 +1,5 @@
-//! Secrets from the environment, the file of keys or a command, and their removal from whatever is shown or kept.
-//! It must never know who uses a secret, and never hand one out as a plain `Value`.
+//! Secrets from the environment, the key file or a command, and their removal from output and stored data.
+//! This module does not know who uses a secret, and never returns one as a plain `Value`.
 //! Start with [`EnvSecrets::new`].
 #![expect(clippy::disallowed_methods, reason = "the one door to secrets in the environment")]
 
@@ -16,7 +16,7 @@ use crate::value::{Value, replace_texts};
 use crate::verb::{SecretText, Secrets};
 use redact::Redactor;
 
-/// Secrets that stand in environment variables, else in the file of keys, else are printed by a command.
+/// Secrets from environment variables, otherwise from the key file, otherwise from a command.
 #[derive(Default)]
 pub struct EnvSecrets {
     known: RwLock<KnownSecrets>,
@@ -26,9 +26,9 @@ pub struct EnvSecrets {
 #[derive(Default)]
 struct KnownSecrets {
     values: BTreeMap<String, SecretText>,
-    /// Finds every known value; made when it is first needed.
+    /// Finds every known value; created on first use.
     redactor: OnceLock<Arc<Redactor>>,
-    /// What went wrong with a command, by the name of its secret.
+    /// Errors of commands, by the name of the secret.
     trouble: BTreeMap<String, String>,
 }
 
@@ -38,8 +38,8 @@ pub fn environment(name: &str) -> Option<String> {
 }
 
 impl EnvSecrets {
-    /// Reads the variables called `names` now, so that their values are redacted from the first line on. Others are
-    /// read when they are first asked for.
+    /// Reads the variables `names` now, so that their values are masked from the first line on. Others are
+    /// read on first use.
     pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
         let read = |name: N| environment(name.as_ref()).map(|value| (name.as_ref().to_owned(), value));
         Self::from_values(names.into_iter().filter_map(read))
@@ -52,8 +52,8 @@ impl EnvSecrets {
         Self { known: RwLock::new(known), commands: BTreeMap::new() }
     }
 
-    /// The same, with `keys` for names that the environment lacks, and `commands` for names that both lack. A command
-    /// is run when its secret is first asked for, and once where it succeeds.
+    /// The secrets, with `keys` for names that are not in the environment, and `commands` for names that
+    /// are in neither. A command is run on first use of its secret, and only once if it succeeds.
     #[must_use]
     pub fn or(self, keys: file::Keys, commands: BTreeMap<String, Vec<String>>) -> Self {
         let mut known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn plain_encoded_and_embedded_forms_are_removed() {
         let secrets = secrets();
-        // printf 'sk-live+key/with?marks' | base64 ; the same behind `x:` and `me:`
+        // printf 'sk-live+key/with?marks' | base64 ; also after `x:` and `me:`
         for form in [
             KEY,
             "sk-live%2Bkey%2Fwith%3Fmarks",

@@ -1,6 +1,7 @@
-//! Content-addressed trees of files: what a model wrote, what is built, what is delivered.
-//! A tree never knows where its blobs lie, which verb made it, or what its files mean; only `disk` touches the disk.
-//! Start with [`Tree`]; [`edit`] changes one all or nothing, [`blocks`] reads edits out of a model's text.
+//! Content-addressed trees of files: what a model wrote, what is built, what is delivered. This module does
+//! not know where blobs are stored, which verb made a tree, or what its files mean. Only `disk` accesses
+//! the disk. Start with [`Tree`]. [`edit`] applies edits atomically, [`blocks`] parses edits in the text of
+//! a model.
 
 pub mod blocks;
 mod chosen;
@@ -33,7 +34,7 @@ pub use unusual::{Unusual, bare_repository, belongs_to_bare, folded, unusual, vi
 /// A file of a [`Tree`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeFile {
-    /// Its content.
+    /// Content.
     pub blob: BlobRef,
     /// Whether it gets mode 0755 instead of 0644. Always true for a file that begins with `#!`.
     pub executable: bool,
@@ -45,14 +46,15 @@ pub struct TreeFile {
 pub struct Tree {
     /// The files.
     pub files: BTreeMap<String, TreeFile>,
-    /// Symbolic links, with what they lead to. Only [`Tree::load_with_links`] reads a tree that has some: in most places a
-    /// link to who knows where would be a danger.
+    /// Symbolic links, with their targets. Only [`Tree::load_with_links`] reads a tree with links, because
+    /// links to unknown targets are dangerous in most places.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
-    /// Permissions and times of files, where a copy is to have them. Only [`Tree::load_with_links`] reads them.
+    /// Permissions and times of files, if copies must preserve them. Only [`Tree::load_with_links`] reads
+    /// them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub status: BTreeMap<String, FileStatus>,
-    /// The same of directories, those without files among them.
+    /// Permissions and times of directories, including those without files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dirs: BTreeMap<String, FileStatus>,
 }
@@ -60,23 +62,23 @@ pub struct Tree {
 /// Why a tree could not be read, changed or written.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TreeError {
-    /// The content store has no such content, or failed.
+    /// The content store does not have the content, or failed.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// A path that no tree may hold.
+    /// A path that is not allowed in a tree.
     #[error("the path {path:?} cannot be used: {reason}")]
     Path {
-        /// The path as it was given.
+        /// The given path.
         path: String,
-        /// What is wrong with it.
+        /// Reason.
         reason: String,
     },
-    /// What lies under the digest is no tree.
-    #[error("the content {digest} is no tree: {message}")]
+    /// The content with the digest is not a tree.
+    #[error("the content {digest} is not a tree: {message}")]
     Manifest {
         /// The digest.
         digest: Digest,
-        /// What is wrong with it.
+        /// Reason.
         message: String,
     },
     /// The tree has no such file.
@@ -85,26 +87,28 @@ pub enum TreeError {
         /// The path.
         path: String,
     },
-    /// The tree has a link where it may have none.
-    #[error("{path:?} is a link that leads out of the tree, which only the `files` of a `service` may have")]
+    /// The tree has a link, which is not allowed here.
+    #[error(
+        "{path:?} is a link to a target outside the tree, which is allowed only in the `files` of a `service`"
+    )]
     Link {
         /// The path.
         path: String,
     },
-    /// The file is no UTF-8 text.
-    #[error("{path:?} is no UTF-8 text")]
+    /// The file is not UTF-8 text.
+    #[error("{path:?} is not UTF-8 text")]
     NotText {
         /// The path.
         path: String,
     },
-    /// The disk refused.
+    /// The disk returned an error.
     #[error("{}: {message}", path.display())]
     Disk {
-        /// Where.
+        /// Path of the file.
         path: std::path::PathBuf,
-        /// What happened.
+        /// Error message.
         message: String,
-        /// Whether it may go well another time: the machine is at fault, not the files.
+        /// Whether a retry may succeed, because the machine is at fault and not the files.
         transient: bool,
     },
 }
@@ -166,13 +170,13 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Keeps the manifest; its digest is the tree's.
+    /// Stores the manifest; its digest identifies the tree.
     pub fn save(&self, blobs: &dyn Blobs) -> Result<TreeRef, TreeError> {
         let blob = blobs.put(self.manifest().as_bytes())?;
         Ok(self.reference(blob.digest))
     }
 
-    /// The digest the tree has, without keeping anything.
+    /// The digest of the tree, without storing anything.
     pub fn digest(&self) -> Digest {
         Digest::of(self.manifest())
     }
@@ -187,8 +191,8 @@ impl Tree {
         TreeRef { tree, files: files.collect() }
     }
 
-    /// Sets the content of the file at `path` and returns the path as it is kept. A file that was executable
-    /// stays so.
+    /// Sets the content of the file at `path` and returns the normalized path. An executable file stays
+    /// executable.
     pub fn put(&mut self, blobs: &dyn Blobs, path: &str, bytes: &[u8]) -> Result<String, TreeError> {
         let path = self.free_path(path)?;
         let blob = blobs.put(bytes)?;
@@ -210,8 +214,8 @@ impl Tree {
         Ok(text.to_owned())
     }
 
-    /// `path` checked, and free to be written: no file stands where it needs a directory, nor the reverse.
-    /// Lays the files of `other` over this tree; what is in their way goes.
+    /// Checks that `path` can be written: there is no file in place of a directory, and no directory in
+    /// place of the file. Adds the files of `other` to this tree; conflicting entries are removed.
     pub fn cover(&mut self, other: &Self) {
         let below = |path: &str, dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
         self.files.retain(|path, _| !other.files.keys().any(|own| below(path, own) || below(own, path)));
@@ -231,7 +235,7 @@ impl Tree {
         let below = self.files.range(prefix.clone()..).next().filter(|(p, _)| p.starts_with(&prefix));
         let reason = match (above, below) {
             (Some(file), _) => format!("{file:?} is a file of the tree, not a directory"),
-            (None, Some((file, _))) => format!("it is a directory of the tree: it holds {file:?}"),
+            (None, Some((file, _))) => format!("it is a directory of the tree, which contains {file:?}"),
             (None, None) => return Ok(()),
         };
         Err(TreeError::Path { path: path.to_owned(), reason })

@@ -14,7 +14,7 @@ pub use extent::{
     Extent, MAX_DEPTH, MAX_READ_DEPTH, MAX_SIZE, is_deeper, nested, parse, shallow, unrecordable,
 };
 
-/// What steps hand to each other: JSON with keys in the order in which they were written.
+/// A value that steps exchange: JSON that preserves the order of keys.
 pub type Value = serde_json::Value;
 
 /// BLAKE3 of some bytes. Written as 64 hexadecimal digits.
@@ -32,7 +32,7 @@ impl Digest {
         Self::of(canonical(value))
     }
 
-    /// Reads 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         Some(Self(*blake3::Hash::from_hex(text).ok()?.as_bytes()))
     }
@@ -42,7 +42,7 @@ impl Digest {
         self.to_string()[..12].to_owned()
     }
 
-    /// The first eight bytes as a number: a seed for choices that must come out the same again.
+    /// The first eight bytes as a number: a seed for reproducible choices.
     pub fn seed(&self) -> u64 {
         u64::from_be_bytes([
             self.0[0], self.0[1], self.0[2], self.0[3], self.0[4], self.0[5], self.0[6], self.0[7],
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Content that lies in a blob store: found by its digest.
+/// Reference to content in a blob store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlobRef {
     /// Digest of the bytes.
@@ -90,20 +90,20 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// The reference that `bytes` have.
+    /// The reference to `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
     }
 }
 
-/// Fewer digits say nothing together.
+/// Fewest digits that can be a secret together.
 const FEWEST_DIGITS: usize = 6;
 
-/// Longer texts in a list are no numbers.
+/// Longest text in a list that can be a number.
 const LONGEST_NUMBER: usize = 24;
 
-/// Puts `change` of it in the place of every text in `value`, names of fields and numbers among them; a number that is
-/// changed becomes a text, and so does a list of numbers that is changed as a whole.
+/// Replaces every text in `value` by `change` of it, including field names and numbers. A changed number
+/// becomes a text, and so does a list of numbers that is changed as a whole.
 pub fn change_texts(value: &mut Value, change: &dyn Fn(&str) -> String) {
     change_each(value, change);
     change_together(value, &|text| Some(change(text)).filter(|changed| changed != text));
@@ -130,8 +130,8 @@ fn change_each(value: &mut Value, change: &dyn Fn(&str) -> String) {
     }
 }
 
-/// The same as [`change_texts`] for a `change` that gives `None` for texts that stay: those are not copied. Single numbers are
-/// looked at only with `numbers`.
+/// Like [`change_texts`], but `change` returns `None` for unchanged texts, which are not copied. Single
+/// numbers are included only with `numbers`.
 pub fn replace_texts(value: &mut Value, numbers: bool, change: &dyn Fn(&str) -> Option<String>) {
     replace_each(value, numbers, change);
     change_together(value, change);
@@ -163,7 +163,8 @@ fn replace_each(value: &mut Value, numbers: bool, change: &dyn Fn(&str) -> Optio
     }
 }
 
-/// Makes a text of each list or table in `value` that `change` changes only as a whole, because its numbers say something together.
+/// Turns each list or table in `value` that `change` changes only as a whole into a text, because its
+/// numbers together contain something to change.
 fn change_together(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
     let changed = |value: &Value| {
         let mut text = String::new();
@@ -184,7 +185,7 @@ fn change_together(value: &mut Value, change: &dyn Fn(&str) -> Option<String>) {
     }
 }
 
-/// Writes `value` as JSON has it, but without what can be no number.
+/// Writes `value` as JSON, without parts that cannot be numbers.
 fn write_numbers(value: &Value, text: &mut String) {
     let mut put = |part: &str| {
         if part.len() <= LONGEST_NUMBER {
@@ -216,20 +217,20 @@ pub fn canonical(value: &Value) -> String {
     text
 }
 
-/// Writes the canonical form of `value` behind `text`.
+/// Appends the canonical form of `value` to `text`.
 pub(crate) fn write_canonical(value: &Value, text: &mut String) {
     DigestPart::Value(value).write(text);
 }
 
-/// A field of an object whose digest is wanted without the object being made.
+/// A field of an object whose digest is computed without creating the object.
 pub enum DigestPart<'a> {
     /// A value.
     Value(&'a Value),
-    /// What is in canonical form already.
+    /// Text in canonical form.
     Canonical(&'a str),
 }
 
-/// Digest of the object that has these fields, the same that [`Digest::of_value`] finds.
+/// Digest of the object with these fields, equal to [`Digest::of_value`].
 pub fn digest_of_fields<'a>(fields: impl IntoIterator<Item = (&'a str, DigestPart<'a>)>) -> Digest {
     let mut text = String::new();
     write_table(fields, &mut text);
@@ -258,7 +259,7 @@ impl DigestPart<'_> {
                 );
             }
             Self::Value(leaf) => {
-                // A text can always be written to.
+                // Writing to a `String` cannot fail.
                 let _ = write!(text, "{leaf}");
             }
         }
@@ -280,10 +281,10 @@ fn write_table<'a>(fields: impl IntoIterator<Item = (&'a str, DigestPart<'a>)>, 
     text.push('}');
 }
 
-/// Most texts have nothing that must be escaped; `serde_json` says how the others are written.
+/// Appends a JSON string. Most texts need no escapes; `serde_json` writes the others.
 pub(crate) fn write_text(words: &str, text: &mut String) {
     if words.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        // A text can always be written.
+        // Serializing a string cannot fail.
         text.push_str(&serde_json::to_string(words).unwrap_or_default());
     } else {
         text.push('"');

@@ -1,5 +1,5 @@
-//! Text that others wrote, shown so that it cannot deceive: characters that steer a terminal, turn the reading direction
-//! or are not seen at all are written as escapes. Every face uses this, those for models included.
+//! Escapes text from others so that it cannot deceive: characters that control a terminal, change the
+//! reading direction or are invisible become escapes. All output uses this, also output for models.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,33 +7,33 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Whether a person who reads `c` does not see what it does.
+/// Whether the effect of `c` is invisible to a reader.
 fn is_hidden(c: char) -> bool {
     matches!(c,
-        // Control characters, those of C1 among them.
+        // Control characters, including C1.
         '\0'..='\u{1F}' | '\u{7F}'..='\u{9F}'
-        // Without width, or not drawn at all.
+        // Characters without width or glyph.
         | '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
         | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}'
-        // Line breaks that few programs take for one, and directions.
+        // Unusual line breaks, and directional formatting.
         | '\u{2028}'..='\u{202E}'
-        // Tags and variants that carry text unseen.
+        // Tags and variation selectors, which can hide text.
         | '\u{E0000}'..='\u{E0FFF}')
         || is_noncharacter(c)
 }
 
-/// Whether `c` is one of the 66 code points that never are a character; XML has no way to write two of them.
+/// Whether `c` is one of the 66 noncharacters, two of which cannot be written in XML.
 fn is_noncharacter(c: char) -> bool {
     matches!(u32::from(c), 0xFDD0..=0xFDEF) || u32::from(c) & 0xFFFE == 0xFFFE
 }
 
-/// Whether nothing of `text` is seen: it has only white space and hidden characters, or nothing at all.
+/// Whether `text` is empty or has only white space and hidden characters.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_hidden(c))
 }
 
-/// The user name and password of a URL; also of one without a scheme, where it is sure to be one.
+/// Pattern for the user name and password of a URL, also without a scheme if it is certainly a URL.
 static USERINFO: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let part = r#"[^\s/?\#"'`<>\\]"#;
     let whole = format!(r#"(?i)((?:\b[a-z][a-z0-9+.-]*:|^|[\s"'`=(])//)({part}+)@"#);
@@ -41,7 +41,7 @@ static USERINFO: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&format!("{whole}|{in_a_path}")).ok()
 });
 
-/// What stands before the `@` of the URLs in `text`.
+/// The user info of the URLs in `text`.
 pub fn userinfo(text: &str) -> impl Iterator<Item = &str> {
     let found = USERINFO.iter().flat_map(move |urls| urls.captures_iter(text));
     found.filter_map(|url| url.get(2).or_else(|| url.get(4))).map(|part| part.as_str())
@@ -64,7 +64,7 @@ fn put(shown: &mut String, c: char) {
     };
 }
 
-/// `text` with what is hidden as escapes: `\u{1b}`. Line breaks and tabs stay.
+/// `text` with hidden characters as escapes: `\u{1b}`. Line breaks and tabs stay.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t') {
         return Cow::Borrowed(text);
@@ -78,7 +78,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// `text` with the escapes that [`escape`] writes for what is hidden as the characters themselves.
+/// The inverse of [`escape`].
 pub fn unescape(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -101,7 +101,8 @@ pub fn unescape(text: &str) -> String {
     plain
 }
 
-/// `text` in one line of at most `width` characters, cut at its end with `…`. White space and line breaks are spaces.
+/// `text` in one line of at most `width` characters, shortened with `…`. White space and line breaks become
+/// spaces.
 pub fn line(text: &str, width: usize) -> String {
     let mut shown = String::new();
     let mut length = 0;
@@ -123,14 +124,14 @@ pub fn line(text: &str, width: usize) -> String {
     shown
 }
 
-/// [`escape`], where every line but the first begins with `before` and a bar: what others wrote cannot pass for a line of the
-/// text around it.
+/// Like [`escape`], but every line except the first begins with `before` and a bar, so that foreign text
+/// cannot imitate the surrounding text.
 pub fn hanging(text: &str, before: &str) -> String {
     escape(text.trim_end()).replace('\n', &format!("\n{before}│ "))
 }
 
-/// All that is written to a terminal or to the log of a CI system passes here. What is hidden is written as escapes, except
-/// line breaks, tabs and, if `styled`, colours; and no line is a command to a CI system (`::error::…`, `##[…]`).
+/// Escapes everything that is written to a terminal or to the log of a CI system: hidden characters except
+/// line breaks, tabs and, if `styled`, colours; and commands for CI systems (`::error::…`, `##[…]`).
 pub fn terminal(text: &str, styled: bool) -> Cow<'_, str> {
     let suspect = |c: char| (is_hidden(c) && c != '\n' && c != '\t') || c == ':' || c == '#';
     if !text.contains(suspect) {
@@ -150,7 +151,7 @@ pub fn terminal(text: &str, styled: bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether a CI system takes a line for a command: `::name …::…`.
+/// Whether a line is a command for a CI system: `::name …::…`.
 fn is_command(line: &str) -> bool {
     let name = line.strip_prefix("::").and_then(|rest| rest.split_once("::"));
     name.is_some_and(|(name, _)| name.starts_with(|c: char| c.is_ascii_alphabetic()))
@@ -176,11 +177,11 @@ fn put_line(shown: &mut String, line: &str, styled: bool) {
     }
 }
 
-/// What CI systems take for a command anywhere in a line.
+/// Prefixes of commands for CI systems anywhere in a line.
 const COMMANDS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
 
-/// How many bytes at the beginning of `text` are an escape sequence for colours, underlines or weights. None of them hides
-/// text.
+/// Length of an escape sequence for colours, underlines or weights at the beginning of `text`, in bytes.
+/// None of them hides text.
 fn style(text: &str) -> usize {
     let Some((codes, _)) = text.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) else {
         return 0;
@@ -192,7 +193,7 @@ fn style(text: &str) -> usize {
     if codes.len() <= 16 && codes.split(';').all(is_known) { codes.len() + 3 } else { 0 }
 }
 
-/// JSON text with what is hidden as escapes of JSON: the same value, and nothing in it deceives.
+/// JSON text of the same value, with hidden characters as JSON escapes.
 pub fn json(text: String) -> String {
     if !text.chars().any(|c| is_hidden(c) && c != '\n') {
         return guarded(text);
@@ -210,7 +211,7 @@ pub fn json(text: String) -> String {
     guarded(shown)
 }
 
-/// JSON text, in whose strings nothing is a command to a CI system.
+/// JSON text without commands for CI systems in its strings.
 fn guarded(text: String) -> String {
     let guard = |text: String, command: &&str| {
         if text.contains(*command) {

@@ -1,4 +1,4 @@
-//! The DevTools protocol over a pipe: JSON texts with a zero byte behind each.
+//! The DevTools protocol over a pipe: JSON texts, each followed by a zero byte.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::value::Value;
 
-/// Longest message that is read, in bytes; the rest of a longer one is passed over.
+/// Longest message in bytes; longer ones are skipped.
 const MOST: u64 = 64 << 20;
 
-/// The name of the event that every ear hears when the browser is gone.
+/// Name of the event that all listeners receive when the browser has ended.
 const GONE: &str = "Browser.gone";
 
-/// Hears what happens in a page: the name of an event and its parameters. It must not block.
+/// Receives the events of a page: name and parameters. Must not block.
 pub type EventHandler = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The process has ended or does not listen any more.
+    /// The process has ended or closed the connection.
     #[error("the browser ended")]
     Gone,
-    /// It was understood and refused.
+    /// The browser returned an error.
     #[error("{0}")]
     Refused(String),
 }
@@ -36,7 +36,7 @@ pub struct DevTools {
     desk: Arc<Mutex<ConnectionState>>,
 }
 
-/// Who waits for what.
+/// Pending calls and listeners.
 #[derive(Default)]
 struct ConnectionState {
     last: u64,
@@ -45,7 +45,7 @@ struct ConnectionState {
     gone: bool,
 }
 
-/// A call that is waited for. Dropped, nobody waits any more.
+/// A pending call, which is removed when dropped.
 struct PendingCall<'w> {
     wire: &'w DevTools,
     id: u64,
@@ -58,7 +58,7 @@ impl Drop for PendingCall<'_> {
 }
 
 impl DevTools {
-    /// Speaks into `to` and hears from `from`, until either ends.
+    /// Opens a connection that writes to `to` and reads from `from`, until either ends.
     pub fn new(
         mut to: impl AsyncWrite + Unpin + Send + 'static,
         from: impl AsyncRead + Unpin + Send + 'static,
@@ -72,7 +72,7 @@ impl DevTools {
             }
         });
         let wire = Self { sends, desk: Arc::default() };
-        // The reader holds no sender of its own: the pipe closes with the last wire.
+        // The reader has no sender, so the pipe closes with the last clone of the connection.
         let (desk, sends) = (wire.desk.clone(), wire.sends.downgrade());
         tokio::spawn(async move {
             read(from, |message| {
@@ -90,22 +90,22 @@ impl DevTools {
         lock(&self.desk)
     }
 
-    /// Whether nobody is at the other end any more.
+    /// Whether the other end is closed.
     pub fn is_gone(&self) -> bool {
         self.desk().gone
     }
 
-    /// What happens in `session` goes to `ear`.
+    /// Sends the events of `session` to `ear`.
     pub fn listen(&self, session: &str, ear: EventHandler) {
         self.desk().ears.insert(session.to_owned(), ear);
     }
 
-    /// Nobody listens to `session` any more.
+    /// Removes the listener of `session`.
     pub fn forget(&self, session: &str) {
         self.desk().ears.remove(session);
     }
 
-    /// Calls a method of the browser or of a session and waits for what it gives.
+    /// Calls a method of the browser or of a session and waits for the result.
     pub async fn call(
         &self,
         session: Option<&str>,
@@ -127,7 +127,7 @@ impl DevTools {
         answered.await.unwrap_or(Err(CallError::Gone))
     }
 
-    /// Calls a method and does not wait.
+    /// Calls a method without waiting for the result.
     pub fn tell(&self, session: Option<&str>, method: &str, parameters: &Value) {
         let id = {
             let mut desk = self.desk();
@@ -144,7 +144,7 @@ impl DevTools {
         }
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
-        // Where nobody listens any more the reader tells everybody who waits.
+        // If the other end is closed, the reader fails all pending calls.
         let _ = self.sends.send(bytes);
     }
 
@@ -158,14 +158,14 @@ impl DevTools {
             return;
         }
         let Some(method) = message["method"].as_str() else { return };
-        // That a page is gone is not told in its own session.
+        // The end of a page is not reported in its own session.
         let session = match method {
             "Target.detachedFromTarget" => message["params"]["sessionId"].as_str(),
             _ => message["sessionId"].as_str(),
         };
         let Some(session) = session else { return };
         if method == "Page.javascriptDialogOpening" {
-            // A page with an open dialog answers to nothing.
+            // A page with an open dialog answers no calls.
             let accept = json!({ "accept": true, "promptText": message["params"]["defaultPrompt"] });
             self.tell(Some(session), "Page.handleJavaScriptDialog", &accept);
         }
@@ -187,7 +187,7 @@ fn result(message: &mut Value) -> Result<Value, CallError> {
     }
 }
 
-/// Tells everybody that the other end is gone.
+/// Fails all pending calls and notifies all listeners.
 fn end(desk: &Mutex<ConnectionState>) {
     let ears: Vec<EventHandler> = {
         let mut desk = lock(desk);
@@ -198,7 +198,7 @@ fn end(desk: &Mutex<ConnectionState>) {
     ears.iter().for_each(|ear| ear(GONE, &Value::Null));
 }
 
-/// Hands every message to `take` until the stream ends. One that is too long is passed over.
+/// Passes every message to `take` until the stream ends. Messages that are too long are skipped.
 async fn read(from: impl AsyncRead + Unpin, take: impl Fn(&[u8])) {
     let mut from = BufReader::with_capacity(64 << 10, from);
     let mut message = Vec::new();
@@ -218,7 +218,7 @@ async fn read(from: impl AsyncRead + Unpin, take: impl Fn(&[u8])) {
 mod tests {
     use super::*;
 
-    /// The other end, as a duplex stream that a test plays.
+    /// A connection, and its other end for a test.
     fn pair() -> (DevTools, BufReader<tokio::io::DuplexStream>) {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (read, write) = tokio::io::split(ours);

@@ -1,4 +1,4 @@
-//! Which hosts the pages of a context reach, and which names a process may ask for.
+//! Hosts that the pages of a context can reach, and host names that a process can resolve.
 
 use std::collections::BTreeSet;
 
@@ -6,20 +6,20 @@ use serde_json::json;
 
 use crate::value::Value;
 
-/// Names of this machine, which no other one is asked for.
+/// Names of this machine, which are never resolved by DNS.
 const OWN: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// A proxy without an address: nothing on any machine is asked for what a page may not reach.
+/// A proxy that does not exist, so that no machine receives requests for forbidden hosts.
 const NOWHERE: &str = "http://closed.invalid:1";
 
-/// A context in which all hosts but these are looked for behind a proxy that is not there. That holds for everything that a
-/// page does, apart from the datagrams and names of WebRTC.
+/// Parameters of a context that sends requests for all other hosts to a proxy that does not exist. This
+/// applies to everything in a page except datagrams and name lookups of WebRTC.
 pub(super) fn only(hosts: &[String]) -> Value {
     let allowed = std::iter::once("<-loopback>").chain(hosts.iter().map(String::as_str));
     json!({ "proxyServer": NOWHERE, "proxyBypassList": allowed.collect::<Vec<_>>().join(";") })
 }
 
-/// The rules of a process that finds the addresses of these hosts and of no others.
+/// Rules for a process that resolves only the names of these hosts.
 pub(super) fn resolver_rules(hosts: &[String]) -> String {
     let names = hosts.iter().map(|host| name_of(host)).filter(|name| is_plain(name));
     let names: BTreeSet<&str> = names.chain(OWN).collect();
@@ -36,7 +36,7 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// Whether a name has nothing in it that is a part of a rule.
+/// Whether a name contains no syntax of rules.
 fn is_plain(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*' | ':' | '[' | ']');
     !name.is_empty() && name.chars().all(fits)

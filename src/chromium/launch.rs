@@ -1,4 +1,4 @@
-//! Starting Chromium, and ending it with all its children.
+//! Starts Chromium, and ends it with all its children.
 #![expect(clippy::disallowed_methods, reason = "a door: starts Chromium and removes its files")]
 
 use std::os::unix::fs::PermissionsExt;
@@ -21,8 +21,8 @@ use crate::relay::BoundedOutput;
 use crate::rooted_fs::remove_tree;
 use crate::verb::Failure;
 
-/// Names it goes by. The first is Chromium without its windows: it starts twice as fast and opens pages ten times as
-/// fast.
+/// Names of the program. The first one is Chromium without windows, which starts twice as fast and opens
+/// pages ten times as fast.
 const NAMES: [&str; 6] = [
     "chromium-headless-shell",
     "chrome-headless-shell",
@@ -32,7 +32,7 @@ const NAMES: [&str; 6] = [
     "google-chrome-stable",
 ];
 
-/// What it is told.
+/// Command-line flags.
 const FLAGS: &[&str] = &[
     "--headless",
     "--remote-debugging-pipe",
@@ -53,7 +53,7 @@ const FLAGS: &[&str] = &[
     "--disable-renderer-backgrounding",
     "--disable-sync",
     "--force-color-profile=srgb",
-    // What is left of WebRTC goes through the proxy of a context: it sends no datagrams.
+    // WebRTC uses only the proxy of the context and sends no datagrams.
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--hide-scrollbars",
     "--lang=en-US",
@@ -63,25 +63,25 @@ const FLAGS: &[&str] = &[
     "--no-proxy-server",
     "--password-store=basic",
     "--use-mock-keychain",
-    // The same for Chromium with windows.
+    // The same flag for Chromium with windows.
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
 ];
 
-/// Gives Chromium the two pipes where it wants them. It ends when they close, also when we are killed; then nobody but
-/// this shell is there to remove its files.
+/// Passes the two pipes to Chromium on the expected file descriptors. Chromium ends when they close, also
+/// if this process is killed; then this shell removes its files.
 const SCRIPT: &str = r#""$@" 3<&0 4>&1 </dev/null >/dev/null; rm -rf "$HOME""#;
 
-/// How long it may take to answer for the first time.
+/// Time limit for its first answer.
 const START: Duration = Duration::from_secs(30);
 
-/// A process that answers. Dropped, it is killed with all its children.
+/// A running process. Dropping it kills it with all its children.
 pub struct ChromiumProcess {
     pub(super) wire: DevTools,
     group: Option<Pid>,
     home: TempDir,
 }
 
-/// Starts it, with rules for the names that it may ask for.
+/// Starts Chromium, with rules for the names that it can resolve.
 pub async fn launch(settings: &ChromiumSettings, names: Option<&str>) -> Result<ChromiumProcess, Failure> {
     let program = find(settings)?;
     let ours = |e: std::io::Error| Failure::transient(format!("cannot start Chromium: {e}"));
@@ -89,7 +89,7 @@ pub async fn launch(settings: &ChromiumSettings, names: Option<&str>) -> Result<
     let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT, "sh"]).arg(&program).args(FLAGS);
     if nix::unistd::geteuid().is_root() {
-        // As root it refuses to start otherwise.
+        // Otherwise it refuses to start as root.
         command.arg("--no-sandbox");
     }
     if let Some(names) = names {
@@ -102,7 +102,7 @@ pub async fn launch(settings: &ChromiumSettings, names: Option<&str>) -> Result<
     let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let (Some(to), Some(from), Some(log)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
-        return Err(Failure::transient("cannot talk to Chromium"));
+        return Err(Failure::transient("cannot communicate with Chromium"));
     };
     let running = ChromiumProcess { wire: DevTools::new(to, from), group, home };
     let log = keep(log);
@@ -117,11 +117,11 @@ pub async fn launch(settings: &ChromiumSettings, names: Option<&str>) -> Result<
     let _ = timeout(Duration::from_secs(1), ended).await;
     let log = log.lock().unwrap_or_else(PoisonError::into_inner).all();
     let log = String::from_utf8_lossy(&log.bytes).trim().to_owned();
-    Err(Failure::permanent(format!("Chromium does not start: {why}: {log}"))
-        .hint(format!("see what `{} --headless --dump-dom about:blank` says", program.display())))
+    Err(Failure::permanent(format!("Chromium did not start: {why}: {log}"))
+        .hint(format!("check the output of `{} --headless --dump-dom about:blank`", program.display())))
 }
 
-/// Keeps the beginning and the end of what it complains about, and reads on for as long as it runs.
+/// Reads its standard error while it runs, and keeps the beginning and the end.
 fn keep(mut from: ChildStderr) -> Arc<Mutex<BoundedOutput>> {
     let kept = Arc::new(Mutex::new(BoundedOutput::new(1000, 1000)));
     let into = kept.clone();
@@ -146,13 +146,13 @@ fn find(settings: &ChromiumSettings) -> Result<PathBuf, Failure> {
             on_path(named)
         };
         return found.ok_or_else(|| {
-            Failure::permanent(format!("ATOLL_CHROMIUM names `{named}`, which is no program"))
-                .hint("name the file of a Chromium, or leave ATOLL_CHROMIUM unset to have it looked for")
+            Failure::permanent(format!("ATOLL_CHROMIUM names `{named}`, which is not a program"))
+                .hint("set ATOLL_CHROMIUM to the path of Chromium, or unset it to search PATH")
         });
     }
     NAMES.into_iter().find_map(on_path).ok_or_else(|| {
         Failure::permanent("`browser` steps need Chromium, and none is on PATH").hint(
-            "install it (`apt-get install chromium-headless-shell` or `chromium`), or name it in ATOLL_CHROMIUM",
+            "install it (`apt-get install chromium-headless-shell` or `chromium`), or set ATOLL_CHROMIUM to its path",
         )
     })
 }
@@ -166,7 +166,7 @@ impl Drop for ChromiumProcess {
         if let Some(group) = self.group {
             let _ = killpg(group, Signal::SIGKILL);
         }
-        // What is being killed may still write a last file.
+        // Processes that are being killed may still write a last file.
         for _ in 0..20 {
             if remove_tree(self.home.path()).is_ok() {
                 break;
@@ -199,6 +199,6 @@ mod tests {
         let settings =
             ChromiumSettings { program: program.or(Some("/usr/bin/false".into())), path: "/bin".into() };
         let failure = launch(&settings, None).await.err().unwrap();
-        assert!(failure.message.starts_with("Chromium does not start: it ended"), "{failure:?}");
+        assert!(failure.message.starts_with("Chromium did not start: it ended"), "{failure:?}");
     }
 }

@@ -1,7 +1,7 @@
-//! The door to Chromium: one process for all scenarios whose pages may reach the same names, started when the first page is
-//! asked for, driven over a pipe.
-//! It must never know what is done in a page or what is expected of it.
-//! Start with [`Chromium`]; `launch.rs` starts and ends the process, `wire.rs` speaks the DevTools protocol.
+//! Chromium: one process for all scenarios whose pages can reach the same hosts. It is started for the
+//! first page and controlled over a pipe. This module does not know what is done in a page or what is
+//! expected of it. Start with [`Chromium`]. `launch.rs` starts and ends the process, `devtools.rs`
+//! implements the DevTools protocol.
 
 mod devtools;
 mod hosts;
@@ -18,29 +18,30 @@ use crate::verb::Failure;
 use hosts::{only, resolver_rules};
 use launch::ChromiumProcess;
 
-/// Most processes that wait for the next page. One that is too much ends with its last page.
+/// Most idle processes. A surplus process ends with its last page.
 const PROCESSES: usize = 3;
 
-/// Where Chromium is looked for.
+/// Where to search for Chromium.
 #[derive(Clone, Debug, Default)]
 pub struct ChromiumSettings {
-    /// The program, where somebody named one.
+    /// The program, if one was set.
     pub program: Option<String>,
-    /// The search path.
+    /// Search path.
     pub path: String,
 }
 
-/// Chromium, started when it is needed and again after a crash. Cheap to clone; the process ends with the last clone.
+/// Chromium, which is started on first use and again after a crash. Cheap to clone; the process ends with
+/// the last clone.
 #[derive(Clone)]
 pub struct Chromium(Arc<ChromiumInner>);
 
 struct ChromiumInner {
     settings: ChromiumSettings,
-    /// By what they may ask for, that which was used last at the end.
+    /// Processes with their resolver rules; the last used one is at the end.
     running: tokio::sync::Mutex<Vec<(Option<String>, Arc<ChromiumProcess>)>>,
 }
 
-/// A page that is driven. Dropped, it is closed, and its context with the last page in it.
+/// An open page. Dropping it closes it, and its context with the last page.
 pub struct ChromiumTab {
     context: Arc<BrowserContext>,
     target: String,
@@ -54,21 +55,22 @@ struct BrowserContext {
 }
 
 impl Chromium {
-    /// Looks for the program where `settings` says; nothing is started yet.
+    /// Creates a handle with `settings`. Nothing is started yet.
     pub fn new(settings: ChromiumSettings) -> Self {
         Self(Arc::new(ChromiumInner { settings, running: tokio::sync::Mutex::default() }))
     }
 
-    /// Starts the process where none is running, or says why it cannot be had.
+    /// Starts the process unless one is running. The error says why it is not available.
     pub async fn ready(&self) -> Result<(), Failure> {
         self.running(Some(&[])).await.map(drop)
     }
 
-    /// The process for pages that reach only `hosts`. A page can ask for the address of any name (WebRTC does so without a
-    /// proxy), and so tell another machine what it has seen: a process knows only the names that its pages may reach.
+    /// The process for pages that can reach only `hosts`. A page can look up any name (WebRTC does so
+    /// without a proxy) and send data to another machine this way, so a process can resolve only the names
+    /// that its pages may reach.
     async fn running(&self, hosts: Option<&[String]>) -> Result<Arc<ChromiumProcess>, Failure> {
         let rules = hosts.map(resolver_rules);
-        // Held while it starts: whoever comes second waits for the same process.
+        // Locked while it starts, so that concurrent callers wait for the same process.
         let mut all = self.0.running.lock().await;
         all.retain(|(_, running)| !running.wire.is_gone());
         let known = all.iter().position(|(own, _)| *own == rules);
@@ -85,9 +87,8 @@ impl Chromium {
         Ok(running)
     }
 
-    /// Opens a page in a context of its own, which reaches no host but those in `hosts` (`HOST`, `*.HOST`, `HOST:PORT`, each
-    /// with or without a scheme), or any where there is no list.
-    /// What happens in it goes to `ear`.
+    /// Opens a page in a new context, which can reach only `hosts` (`HOST`, `*.HOST`, `HOST:PORT`, each
+    /// with or without a scheme), or all hosts if there is no list. Events of the page go to `ear`.
     pub async fn open(&self, hosts: Option<&[String]>, ear: EventHandler) -> Result<ChromiumTab, Failure> {
         let running = self.running(hosts).await?;
         let context = hosts.map_or_else(|| json!({}), only);
@@ -116,12 +117,12 @@ impl BrowserContext {
 }
 
 impl ChromiumTab {
-    /// The id of the page, which is also that of its main frame.
+    /// Id of the page, which is also that of its main frame.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Calls a method. Resolves with its answer or when the browser is gone; nothing else bounds it.
+    /// Calls a method. Resolves with the answer or when the browser ends; there is no time limit.
     pub async fn call(&self, method: &str, parameters: Value) -> Result<Value, CallError> {
         self.context.running.wire.call(Some(&self.session), method, parameters).await
     }
@@ -131,7 +132,7 @@ impl ChromiumTab {
         self.context.clone().attach(target.to_owned(), ear).await
     }
 
-    /// The pages of its context by id, the newest first.
+    /// Ids of the pages of its context, newest first.
     pub async fn pages(&self) -> Result<Vec<String>, CallError> {
         let all = self.context.running.wire.call(None, "Target.getTargets", json!({})).await?;
         let own = |target: &&Value| {
@@ -160,5 +161,5 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 fn lost(error: &CallError) -> Failure {
-    Failure::transient(format!("Chromium opens no page: {error}"))
+    Failure::transient(format!("Chromium could not open a page: {error}"))
 }

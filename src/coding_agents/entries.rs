@@ -1,4 +1,4 @@
-//! The tables `[agents.NAME]` as they are written.
+//! The tables `[agents.NAME]` of settings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use crate::llm::registry::RegistryError;
 use crate::value::Value;
 
 const EMBEDDED: &str = include_str!("agents.toml");
-const KEYS: &str = "[agents.NAME] takes argv, prompt, options, base_url_env, env, pass, secrets, rename, home, readable, \
+const KEYS: &str = "the keys of [agents.NAME] are argv, prompt, options, base_url_env, env, pass, secrets, rename, home, readable, \
                     provider, events";
 
-/// Programs by name. Cheap to clone.
+/// Coding agents by name. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CodingAgents(Arc<BTreeMap<String, Arc<CodingAgent>>>);
 
-/// A program.
+/// A coding agent program.
 #[derive(Clone, Debug, Default)]
 pub struct CodingAgent {
-    /// Its name in a step.
+    /// Name in a step.
     pub name: String,
     pub(super) argv: Vec<String>,
     pub(super) prompt: PromptDelivery,
@@ -29,44 +29,44 @@ pub struct CodingAgent {
     pub(super) base_url_env: Option<String>,
     pub(super) env: IndexMap<String, String>,
     pub(super) pass: Vec<String>,
-    /// Secrets that it needs, by name.
+    /// Names of the secrets that it needs.
     pub secrets: Vec<String>,
     pub(super) rename: BTreeMap<String, String>,
-    /// Files of its home.
+    /// Files of its home directory.
     pub home: IndexMap<String, String>,
-    /// Directories that it needs to see in a sandbox, beside its own.
+    /// Additional readable directories in a sandbox.
     pub readable: Vec<String>,
-    /// Where the registry has its models.
+    /// Provider of its models in the registry.
     pub provider: Option<String>,
     pub(super) events: Vec<EventRule>,
-    /// Whether a project that the user does not trust says what it is: what it gets of the user's has to be allowed by name.
+    /// Whether an untrusted project defines it, so that the user must allow each secret by name.
     pub(super) asks: bool,
 }
 
-/// How a program gets its prompt.
+/// How an agent receives its prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptDelivery {
-    /// On its standard input.
+    /// On standard input.
     #[default]
     Stdin,
-    /// In the place of `{prompt}` among its arguments.
+    /// As the argument `{prompt}`.
     Argument,
-    /// In a file whose path takes the place of `{prompt_file}`.
+    /// In a file, whose path replaces `{prompt_file}`.
     File,
 }
 
-/// A limit of its own that a program says it ran into.
+/// A limit of its own that an agent reports to have reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentLimit {
-    /// Of answers.
+    /// Number of answers.
     Turns,
-    /// Of dollars.
+    /// US dollars.
     Usd,
 }
 
-/// What an event means. Places are JSON Pointers.
+/// Meaning of an event. Locations are JSON Pointers.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EventRule {
@@ -74,13 +74,13 @@ pub(super) struct EventRule {
     pub(super) end: Option<super::AgentEnd>,
     pub(super) limit: Option<AgentLimit>,
     pub(super) text: Option<String>,
-    /// Where it says that its text goes on with the one before.
+    /// Location of the flag that this text continues the previous one.
     pub(super) append: Option<String>,
-    /// Words before it are none of the last ones.
+    /// Whether earlier text does not belong to the final answer.
     pub(super) forget: bool,
     pub(super) result: Option<String>,
     pub(super) error: Option<String>,
-    /// Which of the model's answers it is about: figures hold for that one alone, else for all.
+    /// Location of the id of the answer that the usage is for; by default the usage is the total.
     pub(super) answer: Option<String>,
     pub(super) turns: Option<String>,
     pub(super) usd: Option<String>,
@@ -89,7 +89,7 @@ pub(super) struct EventRule {
     pub(super) tokens_out: Vec<String>,
 }
 
-/// A file's tables, every key optional so that one file can extend another.
+/// The tables of a file. All keys are optional, so that one file can extend another.
 #[derive(Default, Deserialize)]
 struct AgentsFile {
     #[serde(default)]
@@ -114,7 +114,7 @@ struct AgentEntry {
 }
 
 impl AgentEntry {
-    /// Whether it says what is started, or what that gets.
+    /// Whether it changes what is started or what that receives.
     fn decides(&self) -> bool {
         self.argv.is_some()
             || self.env.is_some()
@@ -148,17 +148,17 @@ impl AgentEntry {
 }
 
 impl CodingAgents {
-    /// The embedded programs alone.
+    /// Only the embedded agents.
     pub fn embedded() -> Result<Self, RegistryError> {
         Self::layered([])
     }
 
-    /// The embedded programs, extended by several files `(name, text)`, of which later ones win.
+    /// The embedded agents, extended by files `(name, text)`; later files take precedence.
     pub fn layered<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RegistryError> {
         Self::of_project(files, None)
     }
 
-    /// The same with the file of a project on top, and whether the user trusts it.
+    /// The agents extended by the file of a project; `trusted` says whether the user trusts it.
     pub fn of_project<'a>(
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
         project: Option<((&'a str, &'a str), bool)>,
@@ -175,10 +175,10 @@ impl CodingAgents {
                 if (entry.readable.is_some() || by_path) && !trusted {
                     return Err(RegistryError {
                         message: format!(
-                            "{file}: [agents.{name}] makes directories of yours readable for a program"
+                            "{file}: [agents.{name}] makes some of your directories readable for a program"
                         ),
                         hint: Some(format!(
-                            "look at the file and run `atoll trust {file}`, or put it in your own ~/.config/atoll/models.toml"
+                            "review the file and run `atoll trust {file}`, or move the table to ~/.config/atoll/models.toml"
                         )),
                     });
                 }
@@ -193,14 +193,14 @@ impl CodingAgents {
         Ok(Self(Arc::new(coders.into_iter().map(|(name, coder)| (name, Arc::new(coder))).collect())))
     }
 
-    /// The names of the programs that the file of a project, with this `text`, describes differently from `self`.
+    /// Names of the agents that the `text` of a project file defines differently from `self`.
     pub fn changed_by<'t>(&'t self, text: &str) -> impl Iterator<Item = &'t str> {
         let layer: Option<AgentsFile> = crate::value::parse_toml(text).ok();
         let described = layer.map(|layer| layer.agents).unwrap_or_default();
         self.0.keys().map(String::as_str).filter(move |name| described.contains_key(*name))
     }
 
-    /// The program called `name`.
+    /// The agent `name`.
     pub fn find(&self, name: &str) -> Result<Arc<CodingAgent>, RegistryError> {
         self.0.get(name).cloned().ok_or_else(|| {
             let near = nearest(name, self.0.keys().map(String::as_str));
@@ -209,14 +209,14 @@ impl CodingAgents {
             RegistryError {
                 message: format!("unknown agent `{name}`"),
                 hint: Some(format!(
-                    "{near}known are {known}; another one is described under [agents.{name}] in atoll.toml"
+                    "{near}known agents: {known}; define another one in [agents.{name}] of atoll.toml"
                 )),
             }
         })
     }
 }
 
-/// What a project's settings ask for of programs, a line each.
+/// Requests of a project's settings for agents, one line each.
 pub fn requests(text: &str) -> Vec<String> {
     let Ok(layer) = crate::value::parse_toml::<AgentsFile>(text) else { return Vec::new() };
     let embedded = CodingAgents::embedded().ok();
@@ -240,7 +240,7 @@ pub fn requests(text: &str) -> Vec<String> {
 fn line_of(name: &str, coder: &CodingAgent) -> String {
     let gets: Vec<&str> =
         coder.secrets.iter().chain(&coder.pass).chain(&coder.base_url_env).map(String::as_str).collect();
-    let gets = if gets.is_empty() { String::new() } else { format!(", which gets {}", gets.join(", ")) };
+    let gets = if gets.is_empty() { String::new() } else { format!(", which receives {}", gets.join(", ")) };
     let reads = if coder.readable.is_empty() {
         String::new()
     } else {
@@ -249,27 +249,27 @@ fn line_of(name: &str, coder: &CodingAgent) -> String {
     format!("the program `{}` is started as an agent{gets}{reads} (agents.{name})", coder.argv.join(" "))
 }
 
-/// What has to hold of a program, whoever wrote it down.
+/// Checks an agent definition from any file.
 fn sound(coder: &CodingAgent) -> Result<(), RegistryError> {
     const OPTIONS: [&str; 7] = ["model", "system", "turns", "usd", "schema", "schema_file", "base_url"];
     let name = &coder.name;
     let wrong = |message: String, hint: &str| Err(RegistryError { message, hint: Some(hint.to_owned()) });
     if coder.argv.is_empty() {
         return wrong(
-            format!("[agents.{name}] has no `argv`"),
-            "name the program and what it is always told",
+            format!("`argv` is missing in [agents.{name}]"),
+            "set the program and its fixed arguments",
         );
     }
     if let Some(unknown) = coder.options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
         return wrong(
             format!("[agents.{name}]: unknown option `{unknown}`"),
-            &format!("known are {}", OPTIONS.join(", ")),
+            &format!("known options: {}", OPTIONS.join(", ")),
         );
     }
     if !coder.events.iter().any(|rule| rule.end.is_some()) {
         return wrong(
-            format!("[agents.{name}] has no event that is its end"),
-            "add [[agents.NAME.events]] with end = \"done\", so that a program that is done is told from one that hangs",
+            format!("[agents.{name}] has no end event"),
+            "add [[agents.NAME.events]] with `end = \"done\"`, so that Atoll can distinguish a finished agent from a hanging one",
         );
     }
     Ok(())
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_program_is_said() {
         for (text, word) in [
-            ("[agents.x]\nargv = []", "no `argv`"),
-            ("[agents.x]\nargv = ['x']", "no event that is its end"),
+            ("[agents.x]\nargv = []", "`argv` is missing"),
+            ("[agents.x]\nargv = ['x']", "no end event"),
             ("[agents.claude]\noptions = { colour = [] }", "unknown option `colour`"),
             ("[agents.x]\nargs = ['x']", "unknown field `args`"),
             ("[agents.claude]\nevents = [{ end = 'over' }]", "unknown variant `over`"),

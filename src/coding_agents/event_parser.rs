@@ -1,4 +1,4 @@
-//! What a program has told so far, by its own events.
+//! Reads the events of a coding agent.
 
 use std::collections::BTreeMap;
 
@@ -9,44 +9,44 @@ use super::{AgentLimit, CodingAgent};
 use crate::llm::TokenUsage;
 use crate::value::Value;
 
-/// Words beyond so many bytes are passed over.
+/// Most bytes of text; the rest is ignored.
 const LONGEST: usize = 4 << 20;
 
-/// How a program says that it ended.
+/// End that an agent reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentEnd {
-    /// Its work is done.
+    /// The work is done.
     Done,
-    /// It failed.
+    /// The work failed.
     Failed,
 }
 
-/// What was heard. Pure.
+/// State from the events. Pure.
 #[derive(Clone, Debug, Default)]
 pub struct EventParser {
-    /// Its last words.
+    /// Text of the final answer.
     pub text: String,
-    /// The result that it handed in.
+    /// Structured result.
     pub result: Option<Value>,
-    /// Why it failed, in its own words.
+    /// Error message of the agent.
     pub error: String,
-    /// How it says that it ended.
+    /// Reported end.
     pub end: Option<AgentEnd>,
-    /// The limit of its own that it ran into.
+    /// Limit of its own that it reached.
     pub limit: Option<AgentLimit>,
-    /// How many events it told.
+    /// Number of events.
     pub events: u64,
-    /// What it says that it cost.
+    /// Reported cost in US dollars.
     pub usd: Option<f64>,
     turns: Option<u64>,
     total: Option<TokenUsage>,
-    /// What single answers used, as long as nothing is said of all.
+    /// Usage of single answers, until a total is reported.
     answers: BTreeMap<String, TokenUsage>,
 }
 
 impl EventParser {
-    /// Takes in a line; one that is no event says nothing.
+    /// Processes a line; lines that are not events are ignored.
     pub fn take(&mut self, line: &[u8], coder: &CodingAgent) {
         let Ok(event) = crate::value::parse(line) else { return };
         if !event.is_object() {
@@ -90,7 +90,7 @@ impl EventParser {
         }
     }
 
-    /// What it used, as far as it has said so.
+    /// Reported usage.
     pub fn usage(&self) -> TokenUsage {
         self.total.unwrap_or_else(|| {
             let mut sum = TokenUsage::default();
@@ -99,13 +99,13 @@ impl EventParser {
         })
     }
 
-    /// How many answers of a model it took, as far as it has said so.
+    /// Reported number of model answers.
     pub fn turns(&self) -> u64 {
         self.turns.unwrap_or(self.answers.len() as u64)
     }
 }
 
-/// The figures that an event has, if any.
+/// The usage in an event, if there is any.
 fn figures(rule: &EventRule, event: &Value) -> Option<TokenUsage> {
     let sum = |places: &[String]| {
         let found: Vec<u64> = places.iter().filter_map(|place| event.pointer(place)?.as_u64()).collect();
@@ -125,7 +125,7 @@ mod tests {
     use super::super::CodingAgents;
     use super::*;
 
-    /// What the program `name` says with these lines.
+    /// The state after these lines of the agent `name`.
     fn heard(name: &str, lines: &[&str]) -> EventParser {
         let coder = CodingAgents::embedded().unwrap().find(name).unwrap();
         let mut heard = EventParser::default();

@@ -1,4 +1,4 @@
-//! How a program is started, for what a step asks.
+//! Builds the command of a coding agent for a step.
 
 use indexmap::IndexMap;
 use secrecy::ExposeSecret;
@@ -8,37 +8,37 @@ use crate::secrets::environment;
 use crate::verb::{Class, Failure, Secrets};
 use crate::visible::userinfo;
 
-/// What a step asks of a program. What it has no option for is up to whoever asks.
+/// Request of a step to an agent. The caller must handle settings for which the agent has no option.
 #[derive(Clone, Debug, Default)]
 pub struct LaunchRequest {
-    /// What is to be done.
+    /// Prompt.
     pub prompt: String,
-    /// What stands above it.
+    /// System prompt.
     pub system: Option<String>,
-    /// The model.
+    /// Model.
     pub model: Option<String>,
-    /// Most answers.
+    /// Limit for answers.
     pub turns: u32,
-    /// Most dollars.
+    /// Limit in US dollars.
     pub usd: f64,
-    /// The schema of its result, as text.
+    /// JSON Schema of the result, as text.
     pub schema: Option<String>,
-    /// A directory for files that it is given, as the program sees it.
+    /// Directory for input files, as the agent sees it.
     pub files: String,
-    /// Whether it may do without its keys: its home has logins.
+    /// Whether it may run without keys, because its home directory has logins.
     pub logged_in: bool,
 }
 
-/// A command, and what it gets.
+/// A command with its input.
 #[derive(Clone, Default)]
 pub struct Launch {
-    /// The program and its arguments.
+    /// Program and arguments.
     pub argv: Vec<String>,
-    /// Its environment beside `PATH` and `HOME`; holds secrets.
+    /// Environment in addition to `PATH` and `HOME`; contains secrets.
     pub env: IndexMap<String, String>,
-    /// What it reads.
+    /// Standard input.
     pub stdin: String,
-    /// Files in the directory for them, by name.
+    /// Input files by name.
     pub files: IndexMap<String, String>,
 }
 
@@ -46,22 +46,22 @@ const PROMPT_FILE: &str = "prompt.md";
 const SCHEMA_FILE: &str = "schema.json";
 
 impl CodingAgent {
-    /// The name or path of the program.
+    /// Name or path of the program.
     pub fn program(&self) -> &str {
         self.argv.first().map_or("", String::as_str)
     }
 
-    /// Whether it says what it costs.
+    /// Whether it reports its cost.
     pub fn tells_cost(&self) -> bool {
         self.events.iter().any(|rule| rule.usd.is_some())
     }
 
-    /// Whether it can be held to a schema.
+    /// Whether it supports a schema for the result.
     pub fn takes_schema(&self) -> bool {
         self.options.contains_key("schema") || self.options.contains_key("schema_file")
     }
 
-    /// The command for `wish`. Errors: `auth` where a secret that it needs is not there.
+    /// The command for `wish`. Errors: `auth` if a required secret is missing.
     pub fn launch(&self, wish: &LaunchRequest, secrets: &dyn Secrets) -> Result<Launch, Failure> {
         let mut launch = Launch { env: self.env.clone(), ..Launch::default() };
         for name in self.pass.iter().chain(&self.base_url_env) {
@@ -76,11 +76,11 @@ impl CodingAgent {
         {
             let program = &self.name;
             let message = format!(
-                "the address in {name} holds a user name or password, and the agent `{program}` takes it on its command line, which \
+                "the address in {name} contains a user name or password, and the agent `{program}` receives it on its command line, which \
                  every user of this machine can read"
             );
             return Err(Failure::new(Class::Auth, message)
-                .hint(format!("put a proxy in front that adds them, and give its address in {name}")));
+                .hint(format!("use a proxy that adds them, and set {name} to its address")));
         }
         for name in &self.pass {
             launch.env.extend(environment(name).map(|value| (name.clone(), value)));
@@ -96,8 +96,8 @@ impl CodingAgent {
             }
             let secret = secret.ok_or_else(|| {
                 let why = secrets.trouble(name).unwrap_or_else(|| format!("{name} is not set"));
-                Failure::new(Class::Auth, format!("no key for the agent `{}`: {why}", self.name))
-                    .hint(format!("export {name}=…, or keep it with `atoll configure`"))
+                Failure::new(Class::Auth, format!("the key for the agent `{}` is missing: {why}", self.name))
+                    .hint(format!("export {name}=…, or save it with `atoll configure`"))
             })?;
             let own = self.rename.get(name).unwrap_or(name);
             launch.env.insert(own.clone(), secret.expose_secret().to_owned());
@@ -105,7 +105,7 @@ impl CodingAgent {
         let system = wish.system.as_ref().filter(|_| !self.options.contains_key("system"));
         let prompt = system.map_or(wish.prompt.clone(), |system| format!("{system}\n\n{}", wish.prompt));
         let path = |name: &str| format!("{}/{name}", wish.files);
-        // The last word is where some programs want it: what is told besides goes before it.
+        // Some programs need their last argument at the end, so options are inserted before it.
         let (last, head) = self.argv.split_last().map_or((None, &[][..]), |(last, head)| (Some(last), head));
         let told = self.told(wish, &path(SCHEMA_FILE));
         let lone = last.is_some_and(|word| word == "-" || word.contains("{prompt"));
@@ -134,15 +134,15 @@ impl CodingAgent {
     fn not_allowed(&self, name: &str) -> Failure {
         let program = &self.name;
         let message = format!(
-            "`{name}` would be given to the agent `{program}`, which the project's atoll.toml describes, and you have not allowed that"
+            "the agent `{program}`, which the atoll.toml of the project defines, would receive `{name}`, and you have not allowed that"
         );
         Failure::new(Class::Auth, message).hint(format!(
-            "allow it with `--allow-secret {name}`, remember it with `atoll trust atoll.toml`, or describe [agents.{program}] in \
+            "allow it with `--allow-secret {name}`, or permanently with `atoll trust atoll.toml`, or define [agents.{program}] in \
              your own ~/.config/atoll/models.toml"
         ))
     }
 
-    /// The words for what `wish` asks besides.
+    /// The arguments for the options of `wish`.
     fn told(&self, wish: &LaunchRequest, schema_file: &str) -> Vec<String> {
         let file = wish.schema.as_ref().map(|_| schema_file.to_owned());
         let base_url = self.base_url_env.as_deref().and_then(environment);

@@ -1,5 +1,5 @@
-//! Control groups: what the kernel itself limits for all processes of a sandbox together. Version 2 where a part of the
-//! tree is ours to divide, version 1 where it may be written to, otherwise nothing.
+//! Control groups: limits of the kernel for all processes of a sandbox together. Uses version 2 if a part
+//! of the tree is delegated to us, otherwise version 1 if it is writable, otherwise none.
 #![expect(clippy::disallowed_methods, reason = "reads and writes the file systems of control groups")]
 
 use std::io;
@@ -14,14 +14,14 @@ use nix::unistd::{AccessFlags, Pid, access};
 use super::Limits;
 
 const NAME: &str = "atoll-";
-/// What the sandbox's own two processes may use besides.
+/// Additional memory for the two processes of the sandbox itself, in bytes.
 const OVERHEAD: u64 = 32 << 20;
-/// bubblewrap's two, and two threads of the agent.
+/// Two processes of bubblewrap, and two threads of the agent.
 const OWN_PROCESSES: u64 = 4;
-/// The span in which processors are shared out, in microseconds.
+/// Scheduling period for processor limits, in microseconds.
 const PERIOD: u32 = 100_000;
 
-/// Where groups can be made.
+/// Directories in which groups can be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Parents {
     /// Version 2: one directory for all controllers.
@@ -30,7 +30,7 @@ enum Parents {
     Split { memory: PathBuf, pids: PathBuf, cpu: Option<PathBuf> },
 }
 
-/// A control group with limits. Dropped, its processes are killed and it is removed.
+/// A control group with limits. Dropping it kills its processes and removes it.
 #[derive(Debug)]
 pub struct Group {
     unified: bool,
@@ -38,7 +38,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group with `limits`, or nothing where this machine lets us make none.
+    /// Creates a group with `limits`; `None` if this machine does not allow it.
     pub fn make(limits: &Limits) -> Option<Self> {
         static PARENTS: OnceLock<Option<Parents>> = OnceLock::new();
         let parents = PARENTS.get_or_init(|| {
@@ -65,7 +65,7 @@ impl Group {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a number of processors is small"
+            reason = "the number of processors is small"
         )]
         let quota = limits.cpus.map(|cpus| (cpus * f64::from(PERIOD)) as u64);
         let dir = |at: usize| group.dirs.get(at);
@@ -73,7 +73,7 @@ impl Group {
             let Some(dir) = dir(0) else { return Err(io::ErrorKind::NotFound.into()) };
             write(dir, "memory.max", &memory)?;
             write(dir, "pids.max", &pids)?;
-            // Where there is no swap, there is no such file.
+            // This file does not exist without swap.
             let _ = write(dir, "memory.swap.max", "0");
             if let Some(quota) = quota {
                 let _ = write(dir, "cpu.max", &format!("{quota} {PERIOD}"));
@@ -93,17 +93,17 @@ impl Group {
         Ok(group)
     }
 
-    /// The word for no limit, which is `old` in version 1.
+    /// The value for no limit, which is `old` in version 1.
     fn unlimited(&self, old: &str) -> String {
         if self.unified { "max" } else { old }.to_owned()
     }
 
-    /// The directories whose `cgroup.procs` a process has to be written to.
+    /// Directories whose `cgroup.procs` a process must be written to.
     pub fn dirs(&self) -> &[PathBuf] {
         &self.dirs
     }
 
-    /// Its processes.
+    /// Processes of the group.
     pub fn processes(&self) -> Vec<Pid> {
         let Some(dir) = self.dirs.first() else { return Vec::new() };
         let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
@@ -129,7 +129,7 @@ impl Group {
                 return;
             }
             for pid in processes {
-                // One that has ended meanwhile is no error.
+                // It may have ended meanwhile.
                 let _ = kill(pid, Signal::SIGKILL);
             }
         }
@@ -143,7 +143,7 @@ impl Drop for Group {
         if remove(&dirs) {
             return;
         }
-        // What was killed is gone in a moment; a directory with processes cannot be removed.
+        // Killed processes end in a moment; before that, the directory cannot be removed.
         std::thread::spawn(move || {
             for _ in 0..100 {
                 std::thread::sleep(Duration::from_millis(20));
@@ -160,13 +160,13 @@ fn remove(dirs: &[PathBuf]) -> bool {
     dirs.iter().filter(|dir| !gone(dir)).count() == 0
 }
 
-/// Removes groups that a process which is gone left over.
+/// Removes leftover groups of dead processes.
 fn sweep(parent: &Path) {
     let owner = |name: &str| name.strip_prefix(NAME)?.split('-').next()?.parse::<i32>().ok();
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let owner = entry.file_name().to_str().and_then(owner);
         if owner.is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH)) {
-            // Only an empty one can be removed.
+            // Only an empty group can be removed.
             let _ = std::fs::remove_dir(entry.path());
         }
     }
@@ -180,7 +180,7 @@ fn writable(path: &Path) -> bool {
     access(path, AccessFlags::W_OK).is_ok()
 }
 
-/// Where groups can be made, as the two files of a process tell.
+/// Directories in which groups can be created, according to the two files of a process.
 fn find(groups: &Path, mounts: &Path) -> Option<Parents> {
     let (groups, mounts) = (std::fs::read_to_string(groups).ok()?, std::fs::read_to_string(mounts).ok()?);
     let unified =
@@ -194,7 +194,8 @@ fn find(groups: &Path, mounts: &Path) -> Option<Parents> {
     })
 }
 
-/// The directory of this process's group, and the top of its tree: for a controller of version 1, or for version 2.
+/// The directory of the group of this process and the root of its tree, for a controller of version 1 or
+/// for version 2.
 fn place(groups: &str, mounts: &str, controller: Option<&str>) -> Option<(PathBuf, PathBuf)> {
     let own = groups.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
@@ -215,8 +216,9 @@ fn place(groups: &str, mounts: &str, controller: Option<&str>) -> Option<(PathBu
     })
 }
 
-/// The nearest directory from `own` up to `top` in which groups with limits on memory and processes can be made. One
-/// that holds this process alone is made so: a group with processes of its own cannot be divided.
+/// The nearest directory from `own` up to `top` in which groups with limits for memory and processes can be
+/// created. If a group contains only this process, it is changed to allow that, because a group with
+/// processes cannot have limited subgroups.
 fn divisible(own: &Path, top: &Path) -> Option<PathBuf> {
     let has = |dir: &Path, file: &str| {
         let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
@@ -271,7 +273,7 @@ mod tests {
         files.iter().for_each(|(name, text)| std::fs::write(dir.join(name), text).unwrap());
     }
 
-    /// What a process in `own` below `top` sees.
+    /// The two files for a process in `own` below `top`.
     fn seen(own: &str, top: &Path) -> (String, String) {
         let mounts = format!("35 24 0:30 / {} rw - cgroup2 cgroup2 rw\n", top.display());
         (format!("0::{own}\n"), mounts)

@@ -1,6 +1,6 @@
-//! The stage between this program and bubblewrap: this same program, started again. It joins the control groups of the
-//! sandbox, leaves the user's keys behind, makes the sandbox's file systems in memory, hands over the filter, and becomes
-//! bubblewrap.
+//! The helper stage between this program and bubblewrap, which is also this program. It joins the control
+//! groups of the sandbox, drops the user's keyring, mounts the in-memory file systems of the sandbox,
+//! passes the system call filter, and executes bubblewrap.
 #![expect(clippy::disallowed_methods, reason = "joins control groups and becomes another program")]
 
 use std::fs::File;
@@ -19,50 +19,51 @@ use serde::{Deserialize, Serialize};
 
 use super::syscalls::{Leave, programs};
 
-/// The word on the command line that makes this program the stage: `atoll confine CONFINEMENT BWRAP ARGUMENT…`.
+/// Subcommand that starts this program as the helper stage: `atoll confine CONFINEMENT BWRAP ARGUMENT…`.
 pub const WORD: &str = "confine";
 
-/// What is arranged before bubblewrap starts.
+/// Preparations before bubblewrap starts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Confinement {
-    /// The control groups to join.
+    /// Control groups to join.
     pub groups: Vec<PathBuf>,
-    /// Whether local sockets may be made: not where those of the machine could be reached by their abstract names.
+    /// Whether local sockets are allowed; not if abstract sockets of the machine would be reachable.
     pub local_sockets: bool,
-    /// File systems in memory that are made for it, which takes a root.
+    /// In-memory file systems to mount, which requires root.
     pub in_memory: Vec<InMemory>,
 }
 
 /// A file system in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InMemory {
-    /// The directory on which it is mounted, seen by this stage and what it becomes alone.
+    /// Directory on which it is mounted; visible only to this process.
     pub at: PathBuf,
-    /// How many bytes it may hold.
+    /// Size limit in bytes.
     pub bytes: u64,
-    /// How many files and directories it may hold.
+    /// Limit for files and directories.
     pub files: u64,
 }
 
-/// Becomes the program in `arguments`, confined. Only returns where it cannot.
+/// Executes the program in `arguments`, confined. Returns only after an error.
 pub fn enter_main(arguments: &[String]) -> ExitCode {
     let Err(error) = enter(arguments);
     let _ = writeln!(io::stderr(), "atoll confine: {error}");
     ExitCode::from(126)
 }
 
-/// Closes what whoever started this program left open, so that no sandboxed program finds it.
+/// Closes inherited file descriptors, so that no sandboxed program can use them.
 fn close_inherited() -> io::Result<()> {
     let open = std::fs::read_dir("/proc/self/fd")?.flatten();
     let open: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for fd in open.into_iter().filter(|fd| *fd > 2) {
-        // The directory that was just read is closed already.
+        // The descriptor of the directory that was just read is already closed.
         let _ = nix::unistd::close(fd);
     }
     Ok(())
 }
 
-/// Mounts file systems in memory in a mount namespace of this stage's own. bubblewrap's cannot limit the number of files.
+/// Mounts in-memory file systems in a new mount namespace, because those of bubblewrap cannot limit the
+/// number of files.
 fn mount_in_memory(all: &[InMemory]) -> io::Result<()> {
     if all.is_empty() {
         return Ok(());
@@ -75,7 +76,7 @@ fn mount_in_memory(all: &[InMemory]) -> io::Result<()> {
             let e = io::Error::from(e);
             io::Error::new(e.kind(), format!("cannot mount memory at {}: {e}", at.display()))
         };
-        // A program that ran in this file system before may have put a link there.
+        // A program that ran in this file system before may have created a link there.
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = open(at, flags, Mode::empty()).map_err(told)?;
         let itself = format!("/proc/self/fd/{}", dir.as_raw_fd());
@@ -88,7 +89,7 @@ fn mount_in_memory(all: &[InMemory]) -> io::Result<()> {
 
 fn enter(arguments: &[String]) -> io::Result<std::convert::Infallible> {
     let [confinement, bwrap, rest @ ..] = arguments else {
-        return Err(io::Error::other("a confinement and a program are needed"));
+        return Err(io::Error::other("the arguments must be a confinement and a program"));
     };
     let confinement: Confinement = serde_json::from_str(confinement)?;
     close_inherited()?;
@@ -96,7 +97,7 @@ fn enter(arguments: &[String]) -> io::Result<std::convert::Infallible> {
         let joined = std::fs::write(group.join("cgroup.procs"), "0");
         joined.map_err(|e| io::Error::new(e.kind(), format!("cannot join {}: {e}", group.display())))?;
     }
-    // Without it, there are no keys to leave behind; the filter refuses all calls that use keys in any case.
+    // If this fails, there is no keyring to drop; the filter refuses all calls that use keys anyway.
     let _ = keyutils::Keyring::join_anonymous_session();
     mount_in_memory(&confinement.in_memory)?;
     let mut command = Command::new(bwrap);
@@ -106,7 +107,7 @@ fn enter(arguments: &[String]) -> io::Result<std::convert::Infallible> {
         let mut file = File::from(memfd_create(c"filter", MFdFlags::empty())?);
         file.write_all(&program)?;
         file.rewind()?;
-        // This process has one thread and becomes bubblewrap at once: nobody else inherits it.
+        // This process has one thread and executes bubblewrap at once, so no other process inherits it.
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty()))?;
         command.args(["--add-seccomp-fd", &file.as_raw_fd().to_string()]);
         kept.push(file);

@@ -1,6 +1,6 @@
-//! What a sandboxed program may ask of the kernel, and how much it may use: the filter of system calls, control groups,
-//! and a watch over what no control group limits. Used by both runtimes. It must never know what runs in a sandbox.
-//! Start with [`Limits`] and [`Confinement`]; `syscalls` holds the list of what is refused.
+//! Kernel limits for sandboxed programs: the system call filter, control groups, and a watch over resources
+//! that control groups do not limit. Used by both runtimes. This module does not know what runs in a
+//! sandbox. Start with [`Limits`] and [`Confinement`]. `syscalls` has the list of refused calls.
 
 mod cgroup;
 mod enter;
@@ -16,24 +16,24 @@ pub use watch::{Overrun, Watch, Watching, check_space, reserve, too_much_memory}
 
 use serde::{Deserialize, Serialize};
 
-/// What everything in one sandbox may use together.
+/// Limits for all processes of one sandbox together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of memory, files in memory included.
+    /// Bytes of memory, including in-memory files.
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
-    /// Processors, where a control group can limit them.
+    /// Processors, if a control group can limit them.
     pub cpus: Option<f64>,
     /// Bytes in one file.
     pub file: Option<u64>,
-    /// Bytes on the disk, on top of what was there at the start.
+    /// Bytes on disk, in addition to those at the start.
     pub disk: Option<u64>,
-    /// Files and directories, on top of what was there at the start.
+    /// Files and directories, in addition to those at the start.
     pub files: Option<u64>,
 }
 
-/// Most files and directories that a sandbox may make unless it is told otherwise.
+/// Default limit for created files and directories of a sandbox.
 pub const FILES: u64 = 400_000;
-/// Most files and directories in each of its file systems in memory.
+/// Most files and directories in each in-memory file system.
 pub const FILES_IN_MEMORY: u64 = 100_000;

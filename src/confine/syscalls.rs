@@ -1,5 +1,5 @@
-//! The system calls that sandboxed programs are refused: they reach what has no namespace, or what no build, service or
-//! agent needs. Refused calls fail with an error; the program goes on.
+//! System calls that are refused in sandboxes, because they access resources without namespaces, or because
+//! no build, service or agent needs them. Refused calls fail with an error; the program continues.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use seccompiler::{
 use serde_json::{Value, json};
 use syscalls::Sysno;
 
-/// Refused whatever their arguments are.
+/// Refused with any arguments.
 const REFUSED: &[&str] = &[
-    // Keys of the user's session, and those of the machine.
+    // Keys of the user session and of the machine.
     "add_key",
     "keyctl",
     "request_key",
-    // Other ways to do what this filter refuses: work that the kernel does on a program's behalf.
+    // Asynchronous work of the kernel, which bypasses this filter.
     "io_uring_enter",
     "io_uring_register",
     "io_uring_setup",
@@ -43,7 +43,7 @@ const REFUSED: &[&str] = &[
     "fanotify_mark",
     "name_to_handle_at",
     "open_by_handle_at",
-    // The kernel: its code, its log, its settings, its clock.
+    // Kernel modules, log, settings and clock.
     "_sysctl",
     "acct",
     "bpf",
@@ -74,7 +74,7 @@ const REFUSED: &[&str] = &[
     "uselib",
     "ustat",
     "vhangup",
-    // The machine's devices and memory.
+    // Devices and memory of the machine.
     "get_mempolicy",
     "ioperm",
     "iopl",
@@ -86,44 +86,44 @@ const REFUSED: &[&str] = &[
     "set_mempolicy_home_node",
     "vm86",
     "vm86old",
-    // Helpers of exploits.
+    // Often used by exploits.
     "kcmp",
     "pidfd_getfd",
     "userfaultfd",
 ];
 
-/// Refused as unknown, so that the C library takes the older call, whose arguments can be looked at.
+/// Refused as unknown, so that the C library falls back to the older call, whose arguments can be checked.
 const UNKNOWN: &[&str] = &["clone3"];
 
-/// Refused as not supported: space that is taken without being written outruns every watch over it.
+/// Refused as not supported: space can be allocated faster than any watch can react.
 const UNSUPPORTED: &[&str] = &["fallocate"];
 
-/// Calls whose arguments decide.
+/// Calls that are allowed depending on their arguments.
 const CONDITIONAL: &[&str] = &["clone", "ioctl", "personality", "socket", "socketpair"];
 
 /// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NAMESPACES: [u64; 7] =
     [0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
-/// Local sockets, the two internet protocols, and the kernel's own answers about network interfaces.
+/// Address families: local, the two internet protocols, and netlink for network interfaces.
 const LOCAL: u64 = 1;
 const INTERNET: [u64; 2] = [2, 10];
 const NETLINK: u64 = 16;
 const NETLINK_ROUTE: u64 = 0;
-/// `TIOCSTI` and `TIOCLINUX`: typing on a terminal as if the user did.
+/// `TIOCSTI` and `TIOCLINUX`, which inject input into a terminal.
 const TYPING: [u64; 2] = [0x5412, 0x541c];
-/// What `personality` may be asked for: the usual one, 32 bits, and to say which it is.
+/// Allowed arguments of `personality`: the default, 32 bits, and queries.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// What a filter lets through besides.
+/// Exceptions of a filter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leave {
-    /// Whether local sockets may be made: not where those of the machine could be reached by their abstract names.
+    /// Whether local sockets are allowed; not if abstract sockets of the machine would be reachable.
     pub(super) local_sockets: bool,
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// The filter as programs for the kernel; all of them apply.
+/// The filter as BPF programs, which all apply.
 pub(super) fn programs(leave: Leave) -> Result<Vec<Vec<u8>>, String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|e| e.to_string())?;
     let errno = |errno: Errno| SeccompAction::Errno((errno as i32).unsigned_abs());
@@ -152,7 +152,7 @@ fn bytes(program: &BpfProgram) -> Vec<u8> {
     program.iter().flat_map(instruction).collect()
 }
 
-/// Its number on this architecture, if it has the call.
+/// The number of a call on this architecture, if it exists.
 fn number(name: &str) -> Option<i64> {
     name.parse::<Sysno>().ok().map(|call| i64::from(call.id()))
 }
@@ -192,7 +192,7 @@ fn refused(leave: Leave) -> seccompiler::Result<Rules> {
     Ok(rules)
 }
 
-/// The same filter in the form that Docker takes. A container has its own terminals, so nothing is said of `ioctl`.
+/// The filter as a seccomp profile for Docker. A container has its own terminals, so `ioctl` is allowed.
 pub fn docker_profile() -> String {
     let special = [REFUSED, UNKNOWN, UNSUPPORTED, CONDITIONAL].concat();
     let mut allowed: Vec<&str> =
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn every_refused_call_is_a_call() {
-        // Those that only 32-bit systems have.
+        // Calls of 32-bit systems only.
         let elsewhere =
             ["stime", "umount", "vm86", "vm86old", "create_module", "get_kernel_syms", "query_module"];
         for name in [REFUSED, UNKNOWN, UNSUPPORTED, CONDITIONAL].concat() {

@@ -1,4 +1,4 @@
-//! How much a sandbox uses, measured from outside.
+//! Measures the resource usage of a sandbox from outside.
 #![expect(
     clippy::disallowed_methods,
     reason = "reads directories that sandboxed programs write to, and /proc"
@@ -17,35 +17,36 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::Pid;
 
-/// Space on the disk.
+/// Disk usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
-    /// Bytes that are really taken: holes of sparse files take none.
+    /// Allocated bytes; holes of sparse files do not count.
     pub bytes: u64,
-    /// Files, directories and whatever else has a name.
+    /// Files, directories and all other entries.
     pub files: u64,
 }
 
-/// Bytes of a path below an open directory before that is opened, too: the kernel takes 4096.
+/// Longest path below an open directory, in bytes; deeper directories are opened themselves, because the
+/// kernel allows only 4096 bytes.
 const LONGEST: usize = 2_000;
-/// Most directories that are held open at once, each thousands of levels below the one before.
+/// Most open directories, each thousands of levels below the previous one.
 const DEEPEST: usize = 200;
 
-/// A directory to look into, below one that is open.
+/// A directory to read, below an open one.
 struct OpenDir {
     base: Rc<OwnedFd>,
     path: PathBuf,
     depth: usize,
 }
 
-/// What is below `root`. Links are not followed, other file systems are not entered, directories that cannot be read
-/// count for themselves. Ends early once there is more than `most`.
+/// Disk usage below `root`. Does not follow links or enter other file systems; unreadable directories count
+/// without their content. Stops early above `most`.
 pub fn disk_usage(root: &Path, most: DiskUsage) -> io::Result<DiskUsage> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let top = openat(nix::fcntl::AT_FDCWD, root, flags, Mode::empty())?;
     let device = fstatat(&top, ".", AtFlags::empty())?.st_dev;
     let mut used = DiskUsage::default();
-    // A file with several names takes its space once.
+    // A file with several names counts once.
     let mut linked = std::collections::HashSet::new();
     let mut open = vec![OpenDir { base: Rc::new(top), path: PathBuf::from("."), depth: 0 }];
     while let Some(at) = open.pop() {
@@ -90,20 +91,20 @@ fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
-/// Bytes that are free on the disk of `path`, and its size.
+/// Free bytes on the disk of `path`, and its size in bytes.
 pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
     let found = statvfs(path)?;
     let block = found.fragment_size();
     Ok((found.blocks_available() * block, found.blocks() * block))
 }
 
-/// Files that may still be made on the disk of `path`; none where its file system has no fixed number.
+/// Free inodes on the disk of `path`; `None` if its file system has no fixed number.
 pub(super) fn free_files(path: &Path) -> Option<u64> {
     let found = statvfs(path).ok()?;
     (found.files() > 0).then(|| found.files_free())
 }
 
-/// Bytes of files that have no name any more and are held open by `processes`.
+/// Bytes of deleted files that `processes` keep open.
 pub(super) fn unnamed(processes: &[Pid]) -> u64 {
     let mut seen = HashMap::new();
     for pid in processes {
@@ -119,7 +120,7 @@ pub(super) fn unnamed(processes: &[Pid]) -> u64 {
     seen.values().sum()
 }
 
-/// Bytes of memory that `processes` take: each page once, shared in equal parts, or as much as can be known.
+/// Memory of `processes` in bytes: the proportional set size if available, otherwise an estimate.
 pub(super) fn memory(processes: &[Pid]) -> u64 {
     processes.iter().map(|pid| proportional(*pid).or_else(|| resident(*pid)).unwrap_or_default()).sum()
 }

@@ -1,6 +1,6 @@
-//! Watching over what no control group limits: the disk, and memory where there are no groups. What is found too much
-//! is ended by whoever watches.
-#![expect(clippy::disallowed_methods, reason = "looks again and again, and measures how long that takes")]
+//! Watches resources that control groups do not limit: the disk, and memory if there are no groups. The
+//! caller ends a sandbox that exceeds a limit.
+#![expect(clippy::disallowed_methods, reason = "polls, and measures the duration of each check")]
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,30 @@ use tokio::time::sleep;
 use super::usage::{DiskUsage, disk_usage, family, free_files, free_space, memory, unnamed};
 use super::{Group, Limits};
 
-/// How often it looks, unless looking takes long.
+/// Interval of checks, unless they take long.
 const OFTEN: Duration = Duration::from_millis(200);
-/// Looking may take this part of all time.
+/// Checks may take this fraction of the time.
 const SHARE: u32 = 5;
-/// If this part of what it may use is taken from the disk, it looks at once.
+/// If this fraction of the limit disappears from the free space, it checks at once.
 const URGENT: u64 = 8;
-/// Space that is looked for in files without a name once it is missing from the disk.
+/// Missing free space, in bytes, above which deleted files are checked, too.
 const HIDDEN: u64 = 64 << 20;
 
-/// What a sandbox used too much of, as a sentence about it: "it wrote more than 1024 MiB to its disk".
+/// The exceeded limit of a sandbox, as a sentence: "it wrote more than 1024 MiB to its disk".
 pub type Overrun = String;
 
-/// What to watch.
+/// Parameters of a watch.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// The directories that it writes to.
+    /// Writable directories of the sandbox.
     pub roots: Vec<PathBuf>,
-    /// What it may use.
+    /// Limits.
     pub limits: Limits,
-    /// Whether what is there at the start counts as written by it.
+    /// Whether initial files count towards the limits.
     pub counts_all: bool,
 }
 
-/// A watch that has begun.
+/// A running watch.
 #[derive(Debug)]
 pub struct Watching {
     watch: Watch,
@@ -46,7 +46,7 @@ pub struct Watching {
     process: Option<Pid>,
 }
 
-/// The free space of the disk, if its file system reports it.
+/// Free space of the disk, if its file system reports it.
 #[derive(Clone, Copy)]
 struct Left {
     bytes: Option<u64>,
@@ -55,12 +55,12 @@ struct Left {
 
 const ANY: DiskUsage = DiskUsage { bytes: u64::MAX, files: u64::MAX };
 
-/// Bytes that have to stay free on the disk of `path`, so that what runs outside of sandboxes can go on.
+/// Bytes that must stay free on the disk of `path` for programs outside sandboxes.
 pub fn reserve(path: &Path) -> u64 {
     free_space(path).map_or(0, |(_, size)| (512 << 20).min(size / 16))
 }
 
-/// An error where less than the reserve is free on the disk of `path`.
+/// Returns an error if less than the reserve is free on the disk of `path`.
 pub fn check_space(path: &Path) -> io::Result<()> {
     let Ok((free, _)) = free_space(path) else { return Ok(()) };
     if free >= reserve(path) {
@@ -71,7 +71,7 @@ pub fn check_space(path: &Path) -> io::Result<()> {
 }
 
 impl Watch {
-    /// Notes what is there, before the sandbox starts.
+    /// Records the initial usage, before the sandbox starts.
     pub async fn begin(self) -> Watching {
         let begin = move || {
             let used = if self.counts_all { DiskUsage::default() } else { self.used(ANY) };
@@ -105,15 +105,15 @@ impl Watch {
 }
 
 impl Watching {
-    /// The same, of a sandbox that has this control group and whose first process is `process`. Without a group, the
-    /// watch sees to its memory as well.
+    /// The watch for a sandbox with this control group and the first process `process`. Without a group,
+    /// memory is watched, too.
     #[must_use]
     pub fn of(self, group: Option<Arc<Group>>, process: Option<u32>) -> Self {
         let process = process.and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         Self { group, process, ..self }
     }
 
-    /// Watches until there is too much of something.
+    /// Waits until a limit is exceeded.
     pub async fn overrun(self: Arc<Self>) -> Overrun {
         loop {
             let begun = Instant::now();
@@ -131,7 +131,7 @@ impl Watching {
         }
     }
 
-    /// Whether so much of the disk was taken since `before`, by whatever runs on it, that looking should not wait.
+    /// Whether the free space has shrunk so much since `before`, for any reason, that a check is urgent.
     fn is_filling(&self, before: Left) -> bool {
         let (now, limits) = (self.watch.left(), &self.watch.limits);
         let much = |before: Option<u64>, now: Option<u64>, limit: Option<u64>| {
@@ -141,7 +141,7 @@ impl Watching {
         much(before.bytes, now.bytes, limits.disk) || much(before.files, now.files, limits.files)
     }
 
-    /// Looks once.
+    /// Checks once.
     pub async fn look(self: &Arc<Self>) -> Option<Overrun> {
         let watching = self.clone();
         tokio::task::spawn_blocking(move || watching.looked()).await.ok()?
@@ -170,7 +170,7 @@ impl Watching {
             return Some(format!("it wrote more than {} MiB to its disk", disk.unwrap_or_default() >> 20));
         }
         if used.files > allowed.files {
-            return Some(format!("it made more than {} files", files.unwrap_or_default()));
+            return Some(format!("it created more than {} files", files.unwrap_or_default()));
         }
         let reserve = self.watch.roots.first().map_or(0, |root| reserve(root));
         let grown = used.bytes.saturating_sub(self.used.bytes);
@@ -183,7 +183,7 @@ impl Watching {
     }
 }
 
-/// What is said of a sandbox that used more than `most` bytes of memory.
+/// The message for a sandbox that used more than `most` bytes of memory.
 pub fn too_much_memory(most: u64) -> Overrun {
     format!("it used more than {} MiB of memory", most >> 20)
 }

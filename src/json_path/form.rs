@@ -1,4 +1,4 @@
-//! The form of a path: what decides how much work it can be.
+//! The form of a path, which determines its maximum work.
 
 use regex::RegexBuilder;
 
@@ -30,7 +30,7 @@ struct Segment {
     is_plain: bool,
     /// The queries in its filters.
     queries: Vec<QueryForm>,
-    /// How many patterns its filters match against.
+    /// Number of patterns in its filters.
     patterns: u64,
 }
 
@@ -59,7 +59,7 @@ pub fn check_nesting(text: &str) -> Result<(), String> {
 }
 
 impl QueryForm {
-    /// The form of a path that was parsed without error.
+    /// The form of a path with valid syntax.
     pub fn of(text: &str) -> Result<Self, String> {
         let mut scanner = QueryScanner { text: text.as_bytes(), at: 0 };
         scanner.blanks();
@@ -72,13 +72,14 @@ impl QueryForm {
             .all(|segment| segment.is_plain && segment.selectors == 1 && !segment.is_descendant)
     }
 
-    /// An upper bound of the values visited in a value with `values` values, at most `depth` of them above each other.
+    /// An upper bound for the number of values visited in a value with `values` values and the depth `depth`.
     pub fn work(&self, values: u64, depth: u64) -> u64 {
         self.work_from(1, values, depth)
     }
 
-    /// The work of beginning `times` at each value. A value is reached from one value without `..` and from at most `depth`
-    /// values with it, so what is visited in total is bounded by a product over the segments, however filters are nested.
+    /// The work of beginning `times` at each value. A value is reached from one value without `..` and from
+    /// at most `depth` values with it, so what is visited in total is bounded by a product over the
+    /// segments, however filters are nested.
     fn work_from(&self, times: u64, values: u64, depth: u64) -> u64 {
         let (mut times, mut total) = (times, times.saturating_mul(values));
         for segment in &self.segments {
@@ -101,7 +102,7 @@ impl QueryForm {
     }
 }
 
-/// Reads the form of a path whose syntax is right.
+/// Reads the form of a path with valid syntax.
 struct QueryScanner<'t> {
     text: &'t [u8],
     at: usize,
@@ -118,7 +119,7 @@ impl QueryScanner<'_> {
         }
     }
 
-    /// A text in quotes, without them. Escapes stay.
+    /// Reads a text in quotes, without the quotes. Escapes stay.
     fn string(&mut self) -> &[u8] {
         let quote = self.text[self.at];
         let start = self.at + 1;
@@ -131,7 +132,7 @@ impl QueryScanner<'_> {
         &self.text[start..end]
     }
 
-    /// A query that begins here with `$` or `@`.
+    /// Reads a query that begins here with `$` or `@`.
     fn query(&mut self) -> Result<QueryForm, String> {
         let mut form = QueryForm { is_absolute: self.peek() == Some(b'$'), segments: Vec::new() };
         self.at += 1;
@@ -150,7 +151,7 @@ impl QueryScanner<'_> {
         }
     }
 
-    /// A name or `*` after a dot.
+    /// Reads a name or `*` after a dot.
     fn name(&mut self) -> Segment {
         let is_plain = self.peek() != Some(b'*');
         self.at += 1;
@@ -164,7 +165,7 @@ impl QueryScanner<'_> {
 
     fn brackets(&mut self) -> Result<Segment, String> {
         let mut segment = Segment { selectors: 1, is_plain: true, ..Segment::default() };
-        // Where the arguments of a function that matches a pattern stand, by nesting.
+        // Nesting level of the arguments of `match` or `search`.
         let (mut parentheses, mut matching) = (0_usize, None);
         self.at += 1;
         while let Some(byte) = self.peek() {
@@ -205,7 +206,7 @@ impl QueryScanner<'_> {
         Ok(segment)
     }
 
-    /// The second argument of `match` and `search`.
+    /// Checks the second argument of `match` and `search`.
     fn pattern(&mut self) -> Result<(), String> {
         self.blanks();
         if !matches!(self.peek(), Some(b'\'' | b'"')) {

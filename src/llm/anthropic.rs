@@ -1,4 +1,4 @@
-//! Anthropic messages.
+//! Wire format of Anthropic messages.
 
 use serde_json::{Map, json};
 
@@ -9,7 +9,7 @@ use crate::llm::registry::{Model, SchemaMode};
 use crate::llm::{ChatMessage, Effort, ModelRequest, PartialToolCall, StopReason};
 use crate::value::Value;
 
-/// The dialect.
+/// Wire format of Anthropic messages.
 pub struct AnthropicDialect;
 
 impl WireFormat for AnthropicDialect {
@@ -18,13 +18,13 @@ impl WireFormat for AnthropicDialect {
         body.insert("model".to_owned(), json!(model.id));
         body.insert("max_tokens".to_owned(), json!(model.limit(request.max_tokens)));
         body.insert("stream".to_owned(), json!(true));
-        // The mark covers everything up to it: the system text where there is one, else the first message.
+        // The mark covers everything before it: the system text if there is one, otherwise the first message.
         let marks = request.cache_prompt && model.features.cache_marks;
         if let Some(system) = &request.system {
             body.insert("system".to_owned(), json!([block(system, marks)]));
         }
         let mark_message = marks && request.system.is_none();
-        // A conversation with tools is read again at every turn: a second mark covers all that has been said.
+        // A conversation with tools is sent again at every turn, so a second mark covers all of it.
         let last = request.messages.len().checked_sub(1).filter(|_| marks && !request.tools.is_empty());
         let turns = request
             .messages
@@ -53,7 +53,7 @@ impl WireFormat for AnthropicDialect {
             body.insert("tool_choice".to_owned(), json!({"type": "tool", "name": shape.name}));
         }
         let base = &model.provider.base_url;
-        // The vendor's SDKs take the address without the version, ours carry it: both are right.
+        // The SDKs of the vendor use the address without the version, ours include it: both are supported.
         let url =
             if base.ends_with("/v1") { format!("{base}/messages") } else { format!("{base}/v1/messages") };
         ProviderCall {
@@ -76,7 +76,7 @@ impl WireFormat for AnthropicDialect {
             }
             "message_start" => {
                 draft.model = text("/message/model").map(str::to_owned);
-                // What is written is counted at the end; here it is only that it begins.
+                // Output tokens are counted at the end; here they are not final.
                 let begun = Figures::anthropic(&event["message"]["usage"]);
                 draft.figures.take(Figures { written: 0, ..begun });
             }
@@ -105,10 +105,10 @@ impl WireFormat for AnthropicDialect {
     }
 }
 
-/// A block begins, or comes whole; the text in it.
+/// Handles the start of a block, which may be complete; returns its text.
 fn begin(draft: &mut PartialResponse, event: &Value) -> Option<String> {
     let block = &event["content_block"];
-    // An input that is still to come is an empty object here.
+    // An input that follows in deltas is an empty object here.
     let input =
         block["input"].as_object().filter(|input| !input.is_empty()).map(|_| block["input"].to_string());
     match block["type"].as_str().unwrap_or_default() {
@@ -131,13 +131,13 @@ fn begin(draft: &mut PartialResponse, event: &Value) -> Option<String> {
     }
 }
 
-/// A block goes on; the text that is added.
+/// Handles the continuation of a block; returns the added text.
 fn go_on(draft: &mut PartialResponse, event: &Value) -> Option<String> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     draft.thoughts += text("/delta/thinking").map_or(0, str::len);
     if let Some(input) = text("/delta/partial_json") {
         if !draft.tools {
-            // The one tool there can be is the one whose input is the answer.
+            // The only possible tool is the one whose input is the answer.
             return draft.give(event["index"].as_u64(), "", input);
         }
         let place = event["index"].as_u64();
@@ -167,7 +167,7 @@ fn calling(block: &Value, input: String) -> PartialToolCall {
     PartialToolCall { id: text("id"), name: text("name"), input, ..PartialToolCall::default() }
 }
 
-/// A block without text is refused, where there is something else to say.
+/// A message. Text blocks may not be empty if there are other blocks.
 fn turn(message: &ChatMessage, marked: bool) -> Value {
     let image = |data: &str, kind: &str| json!({"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}});
     let results = message.results.iter().map(
@@ -201,7 +201,7 @@ fn output_config(request: &ModelRequest, model: &Model) -> Map<String, Value> {
     config
 }
 
-/// Why the answer ended, as `said` at its end.
+/// Reads the stop reason from `said`, the end of the answer.
 fn stop(draft: &mut PartialResponse, said: &Value) -> Result<(), Interrupted> {
     let Some(reason) = said["stop_reason"].as_str().filter(|reason| !reason.is_empty()) else {
         return Ok(());
@@ -211,9 +211,9 @@ fn stop(draft: &mut PartialResponse, said: &Value) -> Result<(), Interrupted> {
         "max_tokens" | "model_context_window_exceeded" => StopReason::Length,
         "stop_sequence" => StopReason::StopText,
         "refusal" => StopReason::Refusal,
-        // Only with tools of the provider's own, which are not asked for.
+        // Only with tools of the provider, which are not used.
         "pause_turn" => {
-            let message = "the model paused before its answer was whole (`pause_turn`)";
+            let message = "the model paused before its answer was complete (`pause_turn`)";
             return Err(Interrupted(json!({ "message": message })));
         }
         other => reasons::stop(other).ok_or_else(|| {

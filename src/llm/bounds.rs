@@ -1,12 +1,12 @@
-//! The limit of tokens that a complaint names: as the most that a model writes, or as what its context has room for.
+//! Token limits in error messages: the maximum output of a model, or the room in its context.
 
-/// A number in a text, and what stands before it up to the number before.
+/// A number in a text, with the text before it up to the previous number.
 struct Figure<'a> {
     before: &'a str,
     value: u64,
 }
 
-/// Words before a number that is the largest limit.
+/// Words before a number that is the maximum.
 const BOUNDS: [&str; 16] = [
     "less than or equal to",
     "at most",
@@ -26,10 +26,10 @@ const BOUNDS: [&str; 16] = [
     "smaller than",
 ];
 
-/// The smallest limit that is worth asking for.
+/// Smallest useful limit.
 const LEAST: u64 = 16;
 
-/// The most that a model writes, as `text` in small letters says of a request with the limit `asked`.
+/// The maximum output of a model according to `text`, in lower case, for a request with the limit `asked`.
 pub(super) fn most(text: &str, asked: u64) -> Option<u64> {
     let figures = figures(text);
     let fits = |value: &u64| (LEAST..asked).contains(value);
@@ -39,7 +39,7 @@ pub(super) fn most(text: &str, asked: u64) -> Option<u64> {
     });
     let most = match bound {
         Some(figure) => Some(figure.value),
-        // Other numbers are those of the request.
+        // Other numbers are about the request.
         None if speaks_of_the_request(text) => None,
         None => figures.iter().map(|figure| figure.value).filter(fits).max(),
     };
@@ -48,8 +48,10 @@ pub(super) fn most(text: &str, asked: u64) -> Option<u64> {
     most.map(|most| most - u64::from(excluded))
 }
 
-/// What the context has room for, as `text` in small letters says of a request with the limit `asked`: `200 > 150 - 20`,
-/// `198000 + 8192 > 200000`, or "context length is 8192 … requested 9000 tokens (800 in the messages, 8200 in the completion)".
+/// The room in the context according to `text`, in lower case, for a request with the limit `asked`: `200 >
+/// 150 - 20`,
+/// `198000 + 8192 > 200000`, or "context length is 8192 … requested 9000 tokens (800 in the messages, 8200
+/// in the completion)".
 pub(super) fn room(text: &str, asked: u64) -> Option<u64> {
     if !text.contains("context") {
         return None;
@@ -83,12 +85,12 @@ pub(super) fn room(text: &str, asked: u64) -> Option<u64> {
     three.or_else(sum).filter(|room| (LEAST..asked).contains(room))
 }
 
-/// Whether a complaint is about what is read and written together.
+/// Whether an error message is about input and output together.
 pub(super) fn speaks_of_the_request(text: &str) -> bool {
     ["context", "input", "prompt", "messages"].iter().any(|word| text.contains(word))
 }
 
-/// The numbers in `text` that are no parts of names or fractions.
+/// The numbers in `text` that are not parts of names or fractions.
 fn figures(text: &str) -> Vec<Figure<'_>> {
     let mut figures = Vec::new();
     let (mut at, mut after) = (0, 0);
@@ -113,7 +115,7 @@ fn figures(text: &str) -> Vec<Figure<'_>> {
     figures
 }
 
-/// The end of the number that begins at `start`: groups of three digits may be set apart by commas.
+/// The end of the number that begins at `start`; groups of three digits may be separated by commas.
 fn end_of_number(text: &str, start: usize) -> usize {
     let digits = |at: usize| text[at..].chars().take_while(char::is_ascii_digit).count();
     let mut end = start + digits(start);

@@ -1,10 +1,10 @@
-//! Answers on tape: JSON Lines, one answer a line, keys sorted, so that two recordings can be compared with `diff`.
-//!
-//! A line holds the request as it was asked (volatile texts and secrets replaced), its digests, the answer and what
-//! it used. An answer is found by `key`, the digest of model, system text, messages, options and schema.
-//! A request that is asked several times in a run has several lines, numbered by `index`. Each is given back once:
-//! first the one recorded at the same place (`at`: step instance, attempt, sample), else the first that is left, so a
-//! retry or another sample gets the next recorded answer and not the same again.
+//! Recorded answers: JSON Lines, one answer per line, keys sorted, so that two recordings can be compared
+//! with `diff`. A line has the request (with volatile texts and secrets replaced), its digests, the answer
+//! and its usage. An answer is found by `key`, the digest of model, system text, messages, options and
+//! schema. A request that is sent several times in a run has several lines, numbered by `index`. Each is
+//! returned once: first the one that was recorded at the same location (`at`: step instance, attempt,
+//! sample), otherwise the first unused one, so that a retry or another sample gets the next recorded
+//! answer.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -26,21 +26,21 @@ use crate::rooted_fs::read_file;
 use crate::value::{Digest, DigestPart, Value, canonical, digest_of_fields};
 use crate::verb::Failure;
 
-/// What a cassette is for.
+/// Mode of a cassette.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CassetteMode {
-    /// Ask, and keep nothing.
+    /// Send requests, and record nothing.
     #[default]
     Off,
-    /// Ask, and add every answer to the end of the file.
+    /// Send requests, and append every answer to the file.
     Record(PathBuf),
-    /// Never ask: answer from the file, fail where it has no answer.
+    /// Send nothing: answer from the file, or fail if it has no answer.
     Replay(PathBuf),
-    /// Answer from the file; ask for what it lacks, and add that.
+    /// Answer from the file; send missing requests and append their answers.
     Fill(PathBuf),
 }
 
-/// Answers that are kept, or given back. Cheap to clone.
+/// Recorder and player of answers. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Cassette(Option<Arc<CassettePlayer>>);
 
@@ -48,7 +48,7 @@ struct CassettePlayer {
     path: PathBuf,
     replays: bool,
     asks: bool,
-    /// Whether it notes, or keeps to, when the pieces of an answer came.
+    /// Whether the timing of the pieces of an answer is recorded or replayed.
     timed: bool,
     tape: Mutex<Tape>,
 }
@@ -57,7 +57,7 @@ struct CassettePlayer {
 struct Tape {
     lines: Vec<TapeEntry>,
     by_key: HashMap<Digest, Vec<usize>>,
-    /// How often each key has been given an index.
+    /// Number of indexes that were assigned to each key.
     counts: HashMap<Digest, u32>,
     file: Option<File>,
 }
@@ -82,7 +82,7 @@ pub(super) struct CassetteLine {
     timing: Vec<TimedPiece>,
 }
 
-/// A request without what differs from run to run.
+/// A request without parts that differ from run to run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RecordedRequest {
     pub(super) model: String,
@@ -104,32 +104,32 @@ struct RecordedResponse {
     provider: String,
 }
 
-/// A request as a cassette knows it.
+/// A recorded request with its key.
 pub(super) struct KeyedRequest {
     pub(super) key: Digest,
     pub(super) request: RecordedRequest,
 }
 
-/// What a cassette has for a request.
+/// Result of a lookup.
 pub(super) enum CassetteMatch {
-    /// This answer, and when its pieces came where that is asked for and known.
+    /// The answer, with the timing of its pieces if requested and known.
     Answer(ModelResponse, Vec<TimedPiece>),
-    /// Nothing: ask, and hand the answer in under this number.
+    /// No answer: send the request, and record the answer under this index.
     Ask(u32),
 }
 
-/// Why a cassette cannot be used.
+/// Error of a cassette.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cassette {path}: {message}")]
 pub struct CassetteError {
-    /// The file.
+    /// Path of the file.
     pub path: String,
-    /// What is wrong with it.
+    /// Message.
     pub message: String,
 }
 
 impl Cassette {
-    /// Opens the file that `mode` names. Recording continues an existing file; a line that a crash cut off is dropped.
+    /// Opens the file of `mode`. Recording continues an existing file; an incomplete last line is dropped.
     pub fn open(mode: &CassetteMode) -> Result<Self, CassetteError> {
         let (path, replays, asks) = match mode {
             CassetteMode::Off => return Ok(Self(None)),
@@ -144,29 +144,29 @@ impl Cassette {
         Ok(Self(Some(Arc::new(player))))
     }
 
-    /// The same, which notes when the pieces of an answer come and gives them back at that pace.
+    /// The cassette with timing: the times of the pieces of answers are recorded and replayed.
     #[must_use]
     pub fn timed(self) -> Self {
         let player = self.0.and_then(Arc::into_inner);
         Self(player.map(|player| Arc::new(CassettePlayer { timed: true, ..player })))
     }
 
-    /// Whether it does.
+    /// Whether timing is on.
     pub(super) fn is_timed(&self) -> bool {
         self.0.as_ref().is_some_and(|player| player.timed)
     }
 
-    /// Whether there is one: without it nobody needs to know what it would be called there.
+    /// Whether there is a cassette; otherwise no keys are needed.
     pub(super) fn is_used(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether anybody is asked at all.
+    /// Whether requests may be sent.
     pub(super) fn asks(&self) -> bool {
         self.0.as_ref().is_none_or(|player| player.asks)
     }
 
-    /// Takes the answer to `kept`, or a number for the one that is to come.
+    /// Takes the answer to `kept`, or an index for a new one.
     pub(super) fn find(&self, kept: &KeyedRequest, at: &str) -> Result<CassetteMatch, Failure> {
         let Some(player) = &self.0 else { return Ok(CassetteMatch::Ask(0)) };
         let mut tape = player.tape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,7 +184,7 @@ impl Cassette {
         Ok(CassetteMatch::Ask(*count - 1))
     }
 
-    /// Puts `answer` on the file, on disk when this returns.
+    /// Appends `answer` to the file. It is on disk when this returns.
     pub(super) fn keep(
         &self,
         index: u32,
@@ -221,7 +221,7 @@ impl Cassette {
 /// Most bytes of a cassette.
 const LARGEST: u64 = 1 << 30;
 
-/// The text of a cassette. It may come with a project that is not trusted: only a regular file is read.
+/// The text of a cassette. Only a regular file is read, because it may be part of an untrusted project.
 pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(read_file(path, LARGEST)?)
         .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e.utf8_error()))
@@ -241,7 +241,7 @@ impl Tape {
                 _ if line.trim().is_empty() => {}
                 Ok(line) => tape.add(line, false),
                 Err(_) if !line.ends_with('\n') => break,
-                Err(e) => return Err(format!("line {} is no recorded answer: {e}", number + 1)),
+                Err(e) => return Err(format!("line {} is not a recorded answer: {e}", number + 1)),
             }
             whole += line.len();
         }
@@ -249,7 +249,7 @@ impl Tape {
             let file = OpenOptions::new().create(true).append(true).open(path);
             let mut file = file.map_err(|e| format!("cannot be written: {e}"))?;
             file.set_len(whole as u64)
-                .map_err(|e| format!("its cut-off last line cannot be dropped: {e}"))?;
+                .map_err(|e| format!("its incomplete last line cannot be removed: {e}"))?;
             if whole > 0 && !text[..whole].ends_with('\n') {
                 file.write_all(b"\n").map_err(|e| e.to_string())?;
             }
@@ -290,7 +290,7 @@ impl Tape {
 }
 
 impl KeyedRequest {
-    /// `request` to `model`, with its volatile texts replaced by their number and secrets by `***`.
+    /// `request` to `model`, with volatile texts replaced by their indexes and secrets by `***`.
     pub(super) fn new(request: &ModelRequest, model: &Model, redact: impl Fn(&str) -> String) -> Self {
         let mut volatile: Vec<(usize, &String)> =
             request.volatile.iter().enumerate().filter(|(_, text)| !text.is_empty()).collect();
@@ -323,7 +323,7 @@ impl KeyedRequest {
     }
 }
 
-/// The last thing that a model hears in a message.
+/// The last text of a message.
 fn heard(message: &ChatMessage) -> &str {
     match message.results.last() {
         Some(result) if message.content.is_empty() => &result.text,
@@ -332,7 +332,7 @@ fn heard(message: &ChatMessage) -> &str {
 }
 
 impl RecordedRequest {
-    /// The key, where `schema` is the canonical text of the schema.
+    /// The key; `schema` is the canonical text of the schema.
     fn key(&self, schema: Option<&str>) -> Digest {
         let (model, system, messages) = (json!(self.model), json!(self.system), json!(self.messages));
         let tools = (!self.tools.is_empty()).then(|| json!(self.tools));

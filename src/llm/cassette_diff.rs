@@ -1,4 +1,4 @@
-//! What to say when a cassette has no answer: the nearest recorded request, and where it differs.
+//! Message for a request without a recorded answer: the most similar recorded request, and the differences.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,16 +17,16 @@ struct Difference {
     asked: String,
 }
 
-/// The failure of a request that `lines` have no answer to.
+/// The failure of a request without an answer in `lines`.
 pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path) -> Failure {
     let path = path.display();
     let recorded = lines.iter().filter(|line| line.key == kept.key).count();
     if recorded > 0 {
         return Failure::permanent(format!(
-            "{path} has {recorded} answer(s) to this request, and it was asked once more (key {})",
+            "{path} has no further answer to this request, which was sent more often than the {recorded} recorded times (key {})",
             kept.key.short()
         ))
-        .hint("record the missing one with --replay-fill")
+        .hint("record the missing answer with `--replay-fill {path}`")
         .cause(Cause::NotRecorded)
         .detail(json!({"key": kept.key}));
     }
@@ -34,13 +34,14 @@ pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path)
         |(differences, _)| differences.iter().map(|d| 1000 + distance(&d.recorded, &d.asked)).sum::<usize>(),
     );
     let failure = match nearest {
-        None => Failure::permanent(format!("{path} has no recorded answer at all"))
-            .detail(json!({"key": kept.key})),
+        None => {
+            Failure::permanent(format!("{path} has no recorded answers")).detail(json!({"key": kept.key}))
+        }
         Some((differences, line)) => {
             let parts: Vec<&str> = differences.iter().map(|d| d.part.as_str()).collect();
             let shown: Vec<String> = differences.iter().map(show).collect();
             Failure::permanent(format!(
-                "{path} has no answer to this request; the nearest recorded one ({} at {}) differs in {}:\n{}",
+                "{path} has no answer to this request; the most similar recorded one ({} at {}) differs in {}:\n{}",
                 line.key.short(),
                 line.at,
                 parts.join(", "),
@@ -51,7 +52,7 @@ pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path)
     };
     failure
         .cause(Cause::NotRecorded)
-        .hint("record it with --replay-fill; name texts that differ from run to run under `volatile`")
+        .hint("record it with `--replay-fill`; list texts that differ from run to run in `volatile`")
 }
 
 fn differences(recorded: &RecordedRequest, asked: &RecordedRequest) -> Vec<Difference> {
@@ -72,7 +73,7 @@ fn differences(recorded: &RecordedRequest, asked: &RecordedRequest) -> Vec<Diffe
                 let calls =
                     m.calls.iter().map(|call| format!("call {} {}", call.name, canonical(&call.input)));
                 let results =
-                    m.results.iter().map(|result| format!("{} brought: {}", result.name, result.text));
+                    m.results.iter().map(|result| format!("{} returned: {}", result.name, result.text));
                 calls.chain(results).collect::<Vec<_>>()
             };
             let text = |m: &ChatMessage| {
@@ -93,13 +94,13 @@ fn differences(recorded: &RecordedRequest, asked: &RecordedRequest) -> Vec<Diffe
     found
 }
 
-/// One line for each part, keys sorted: what was read from a file has them in another order than what is asked.
+/// One line for each part, with sorted keys, because requests from a file have another key order.
 fn pretty(value: &Value) -> String {
     let sorted: Value = serde_json::from_str(&canonical(value)).unwrap_or_default();
     serde_json::to_string_pretty(&sorted).unwrap_or_default()
 }
 
-/// How much of the longer text lies between the common beginning and the common end, per mille.
+/// Share of the longer text between the common prefix and the common suffix, per mille.
 fn distance(a: &str, b: &str) -> usize {
     let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
     let rest = a.len().min(b.len()) - same;
@@ -108,7 +109,7 @@ fn distance(a: &str, b: &str) -> usize {
     (longer - same - tail) * 1000 / longer.max(1)
 }
 
-/// The lines between the common beginning and the common end, a few of each side.
+/// The first few lines between the common prefix and the common suffix of each side.
 fn show(difference: &Difference) -> String {
     const MOST: usize = 6;
     let recorded: Vec<&str> = difference.recorded.lines().collect();

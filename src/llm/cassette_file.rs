@@ -1,4 +1,4 @@
-//! Cassettes as they lie on the disk, for looking at them and for taking answers off.
+//! Cassette files, for listing and removing answers.
 
 use std::path::Path;
 
@@ -6,12 +6,13 @@ use super::cassette::{CassetteError, CassetteLine, read_text};
 use crate::rooted_fs::RootedFs;
 use crate::value::Value;
 
-/// The lines of the cassette at `path`, each as the JSON that it is.
+/// The lines of the cassette at `path` as JSON.
 pub fn recorded(path: &Path) -> Result<Vec<Value>, CassetteError> {
     Ok(lines(path)?.into_iter().map(|(_, value)| value).collect())
 }
 
-/// Takes off every answer that `goes`, and says how many. All others stay to the byte. The file is replaced as a whole.
+/// Removes every answer for which `goes` returns true, and returns their number. The other lines stay byte
+/// for byte. The file is replaced as a whole.
 pub fn prune(path: &Path, goes: impl Fn(&Value) -> bool) -> Result<usize, CassetteError> {
     let lines = lines(path)?;
     let all = lines.len();
@@ -32,7 +33,7 @@ fn lines(path: &Path) -> Result<Vec<(String, Value)>, CassetteError> {
     let mut lines = Vec::new();
     for (number, line) in text.split_inclusive('\n').enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let broken =
-            |e: serde_json::Error| wrong(path, format!("line {} is no recorded answer: {e}", number + 1));
+            |e: serde_json::Error| wrong(path, format!("line {} is not a recorded answer: {e}", number + 1));
         serde_json::from_str::<CassetteLine>(line).map_err(broken)?;
         lines.push((line.to_owned(), serde_json::from_str(line).map_err(broken)?));
     }

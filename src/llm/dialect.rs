@@ -11,86 +11,86 @@ use crate::value::Value;
 use crate::verb::{Cause, Failure};
 use crate::visible;
 
-/// One wire format: what to send and how to read what comes back. Pure, so that a batch can use it as well.
+/// A wire format: builds calls and parses answers. Pure, so that batches can use it as well.
 pub trait WireFormat: Send + Sync + 'static {
-    /// The call that asks `request` of `model`, as a stream.
+    /// The streaming call for `request` to `model`.
     fn call(&self, request: &ModelRequest, model: &Model) -> ProviderCall;
 
-    /// The header that carries the key.
+    /// Header with the key.
     fn key_header(&self, key: &str) -> (&'static str, String);
 
-    /// Takes in one event of a stream; the text it adds is returned.
+    /// Processes one event of a stream; returns the added text.
     fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted>;
 
-    /// Takes in a whole answer, for servers that do not stream.
+    /// Processes a complete answer, for servers that do not stream.
     fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted>;
 }
 
-/// What to send, without the key.
+/// A call without the key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProviderCall {
-    /// Where to.
+    /// Address.
     pub url: String,
-    /// Headers beside the key and the content type.
+    /// Headers in addition to the key and the content type.
     pub headers: Vec<(&'static str, String)>,
     /// The JSON body.
     pub body: Value,
 }
 
-/// The error object that a provider sent instead of (the rest of) an answer.
+/// The error object that a provider sent instead of an answer or its rest.
 #[derive(Clone, Debug)]
 pub struct Interrupted(pub Value);
 
-/// An answer while it comes in.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
+/// An answer that is being received.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the stream")]
 #[derive(Clone, Debug, Default)]
 pub struct PartialResponse {
-    /// The text so far.
+    /// Received text.
     pub text: String,
-    /// The inputs so far of the one tool there can be where none were offered: they are the answer. Several calls are separated by
-    /// a line break.
+    /// Received inputs of the answer tool, if no tools were offered: they are the answer. Several calls are
+    /// separated by a line break.
     pub given: String,
-    /// The name of that tool.
+    /// Name of the answer tool.
     answer_tool: Option<String>,
-    /// The call whose input is coming in, by its place, and whether it is one of that tool.
+    /// Index of the call whose input is being received, and whether it calls the answer tool.
     giving: Option<(Option<u64>, bool)>,
-    /// How many bytes of thoughts came.
+    /// Received bytes of thoughts.
     pub thoughts: usize,
-    /// What the model said instead of an answer.
+    /// Text of a refusal.
     pub refusal: String,
-    /// Why it ended, once it has.
+    /// Stop reason, once it has ended.
     pub stop: Option<StopReason>,
-    /// The same in the provider's words.
+    /// Stop reason in the words of the provider.
     pub reason: String,
-    /// Whether these words say that the answer is not whole.
+    /// Whether the reason means that the answer is incomplete.
     pub broken: bool,
     /// Whether the end of the stream was announced.
     pub closed: bool,
-    /// What the provider counted so far.
+    /// Reported usage.
     pub figures: Figures,
-    /// The model as the provider calls it.
+    /// Name of the model at the provider.
     pub model: Option<String>,
-    /// Whether pieces of it came, and not all at once.
+    /// Whether it was received in pieces.
     pub pieces: bool,
-    /// Whether tools were offered: else the input of the one tool there can be is the answer.
+    /// Whether tools were offered; otherwise the input of the answer tool is the answer.
     pub tools: bool,
-    /// Calls of tools, those at the end perhaps still coming in.
+    /// Tool calls; the last ones may be incomplete.
     pub calls: Vec<PartialToolCall>,
-    /// Texts that came whole, by their place in the answer: for servers that send no pieces of them.
+    /// Complete texts by their position in the answer, for servers that do not send pieces.
     pub whole: BTreeMap<(u64, u64), String>,
-    /// Whether there are halves of characters in it.
+    /// Whether it contains unpaired surrogates.
     pub halves: bool,
 }
 
 impl PartialResponse {
-    /// Nothing yet of the answer to `request`.
+    /// An empty answer to `request`.
     pub fn of(request: &ModelRequest) -> Self {
         let answer_tool = request.schema.as_ref().map(|shape| shape.name.clone());
         Self { tools: !request.tools.is_empty(), answer_tool, ..Self::default() }
     }
 
-    /// Takes in the input of a call, or a piece of it, where no tools were offered but perhaps the one for the answer. Its name comes
-    /// with its first piece. Gives what was added.
+    /// Processes a piece of the input of a call if no tools were offered except perhaps the answer tool.
+    /// The name is in the first piece. Returns the added text.
     pub(super) fn give(&mut self, place: Option<u64>, name: &str, input: &str) -> Option<String> {
         let goes_on = self.giving.is_some_and(|(at, _)| at == place && (place.is_some() || name.is_empty()));
         if !goes_on {
@@ -107,24 +107,24 @@ impl PartialResponse {
         Some(input.to_owned())
     }
 
-    /// Usage as counted, or an estimate.
+    /// Reported usage, or an estimate.
     pub fn usage(&self, request: &ModelRequest) -> TokenUsage {
         self.figures.usage(TokenUsage::estimate(request.size(), self.size()), self.stop.is_none())
     }
 
-    /// Length in bytes of what has come in.
+    /// Number of received bytes.
     pub fn size(&self) -> usize {
         let calls = self.calls.iter().map(|call| call.name.len() + call.input.len()).sum::<usize>();
         self.text.len() + self.given.len() + self.thoughts + self.refusal.len() + calls
     }
 
-    /// Adds to the text, and gives what was added where that is something.
+    /// Adds `text`; returns it unless it is empty.
     pub(super) fn say(&mut self, text: &str) -> Option<String> {
         self.text.push_str(text);
         Some(text.to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The answer, if it came to its end and says something.
+    /// The answer, if it is complete and not empty.
     pub fn finish(mut self, request: &ModelRequest, model: &Model) -> Result<ModelResponse, Failure> {
         if self.halves {
             self.join_halves();
@@ -132,14 +132,14 @@ impl PartialResponse {
         let usage = self.usage(request);
         let offered = request.schema.as_ref().is_some_and(|shape| model.means(shape) == SchemaMode::Tool);
         if !offered {
-            // The input of a tool that was not offered is no answer.
+            // The input of a tool that was not offered is not an answer.
             self.given.clear();
         }
         if self.stop == Some(StopReason::Other) {
             if !self.broken && reasons::is_end(&self.reason) {
                 self.stop = Some(StopReason::End);
             } else {
-                // Calls of an answer that is not known to be whole are not carried out.
+                // Calls of a possibly incomplete answer are not carried out.
                 self.calls.clear();
             }
         }
@@ -149,7 +149,7 @@ impl PartialResponse {
             Some(StopReason::End) if !self.calls.is_empty() => StopReason::Tools,
             Some(stop) => stop,
             None if self.closed => {
-                return Err(cut(&self, request, model, "it ended without a reason for its end"));
+                return Err(cut(&self, request, model, "it ended without a stop reason"));
             }
             None => return Err(cut(&self, request, model, "the connection closed")),
         };
@@ -165,7 +165,7 @@ impl PartialResponse {
             StopReason::Refusal if self.text.is_empty() => self.refusal,
             _ if self.given.is_empty() => self.text,
             _ if visible::is_blank(&self.text) => self.given,
-            // What is said next to the call may be another answer.
+            // The text next to the call may be another answer.
             _ => format!("{}\n{}", self.text, self.given),
         };
         let calls =
@@ -181,7 +181,7 @@ impl PartialResponse {
         })
     }
 
-    /// Whether nothing is said: thoughts are nothing.
+    /// Whether there is no text; thoughts do not count.
     fn is_silent(&self) -> bool {
         let said = [&self.text, &self.given];
         said.iter().all(|text| visible::is_blank(&without_thoughts(text)))
@@ -197,27 +197,27 @@ impl PartialResponse {
     }
 }
 
-/// The failure of an answer that broke off; what had come in was paid for and is counted.
+/// The failure of an interrupted answer. The received part was paid for and is counted.
 pub(super) fn cut(draft: &PartialResponse, request: &ModelRequest, model: &Model, why: &str) -> Failure {
     let failure = Failure::transient(format!(
-        "the answer of {} broke off after {} bytes: {why}",
+        "the answer of {} was interrupted after {} bytes: {why}",
         model.full_name(),
         draft.size()
     ));
     failure.spent(paid(draft, request, model))
 }
 
-/// `failure` of a request that was sent and not answered: what it cost, only the provider knows.
+/// Marks the `failure` of a request that was sent and not answered, whose cost only the provider knows.
 pub(super) fn unanswered(failure: Failure) -> Failure {
     failure.cause(Cause::Unanswered)
 }
 
-/// Whether `failure` is that of a request that was sent and not answered.
+/// Whether `failure` is of a request that was sent and not answered.
 pub fn is_unanswered(failure: &Failure) -> bool {
     failure.cause == Some(Cause::Unanswered)
 }
 
-/// What an answer that did not come to its end has cost: nothing where nothing came.
+/// The cost of an incomplete answer; zero if nothing was received.
 pub(super) fn paid(draft: &PartialResponse, request: &ModelRequest, model: &Model) -> Meter {
     if draft.figures == Figures::default() && draft.size() == 0 {
         return Meter::new();
@@ -225,13 +225,12 @@ pub(super) fn paid(draft: &PartialResponse, request: &ModelRequest, model: &Mode
     model.meter(&draft.usage(request))
 }
 
-/// The failure of an answer that says nothing. Where the limit of tokens is not the cause, it may well be asked for
-/// again.
+/// The failure of an empty answer. Unless the token limit is the cause, the request can be repeated.
 fn empty(draft: &PartialResponse, stop: StopReason, request: &ModelRequest, model: &Model) -> Failure {
     let (usage, limit) = (draft.usage(request), model.most_output(request.max_tokens));
     let at_limit = stop == StopReason::Length || usage.tokens_out >= limit;
     let thought = draft.thoughts > 0 || !visible::is_blank(&draft.text);
-    let what = if thought { "only thought and said nothing" } else { "gave an empty answer" };
+    let what = if thought { "returned only thoughts and no answer" } else { "returned an empty answer" };
     let why = match (at_limit, draft.reason.as_str()) {
         (true, _) => format!(", and reached its limit of {limit} tokens"),
         (false, "") => String::new(),
@@ -242,18 +241,18 @@ fn empty(draft: &PartialResponse, stop: StopReason, request: &ModelRequest, mode
         json!({"empty": true, "at_limit": at_limit, "thought": thought, "stop": stop, "reason": draft.reason}),
     );
     if at_limit {
-        failure.hint("raise `max_tokens`, or have it think less with `effort`")
+        failure.hint("raise `max_tokens`, or reduce thinking with `effort`")
     } else {
         failure.cause(Cause::Empty)
     }
 }
 
-/// Whether `failure` is that of an answer which says nothing and may well say something when it is asked for again.
+/// Whether `failure` is of an empty answer for which a repetition may succeed.
 pub fn is_worth_asking_again(failure: &Failure) -> bool {
     failure.cause == Some(Cause::Empty)
 }
 
-/// The dialect that `kind` stands for.
+/// The wire format of `kind`.
 pub(super) fn of(kind: ProviderKind) -> &'static dyn WireFormat {
     match kind {
         ProviderKind::Openai => &super::openai::ChatCompletionsDialect,
@@ -264,7 +263,7 @@ pub(super) fn of(kind: ProviderKind) -> &'static dyn WireFormat {
     }
 }
 
-/// The error in `event`, where there is one.
+/// Returns the error in `event`, if there is one.
 pub(super) fn error(event: &Value) -> Result<(), Interrupted> {
     match event.get("error") {
         Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
@@ -272,7 +271,7 @@ pub(super) fn error(event: &Value) -> Result<(), Interrupted> {
     }
 }
 
-/// The number at `pointer`, zero where there is none.
+/// The number at `pointer`; zero if there is none.
 pub(super) fn number(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
 }

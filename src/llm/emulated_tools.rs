@@ -1,5 +1,5 @@
-//! Tools for a model that calls none but can be held to a schema: each of its answers is one JSON object, which says
-//! what the model wants to say and which tool it calls. For whoever asks it is a call like any other.
+//! Tools for a model without tool calls that supports schemas: each answer is one JSON object with a text
+//! and a tool call. For the caller it is an ordinary tool call.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::{
 use crate::llm::registry::{Model, SchemaMode};
 use crate::value::{Value, canonical};
 
-/// Whether calls of `request` have to be spoken to `model`.
+/// Whether tool calls of `request` must be emulated for `model`.
 pub(super) fn is_needed(request: &ModelRequest, model: &Model) -> bool {
     !request.tools.is_empty() && !model.features.tools && model.means(&shape(request)) == SchemaMode::Native
 }
 
-/// How many bytes `request` has for `model`.
+/// Size of `request` to `model` in bytes.
 pub fn sent_bytes(request: &ModelRequest, model: &Model) -> usize {
     if !is_needed(request, model) {
         return request.size();
@@ -26,7 +26,7 @@ pub fn sent_bytes(request: &ModelRequest, model: &Model) -> usize {
     spoken.size() + spoken.schema.map_or(0, |shape| shape.canonical.len())
 }
 
-/// `request` without tools: what it says of them is said in words, and its answer is held to a schema.
+/// `request` without tools: they are described in the system text, and the answer has a schema.
 pub(super) fn spoken(request: &ModelRequest) -> ModelRequest {
     let words = words(request);
     let system = request.system.as_ref().map_or(words.clone(), |system| format!("{system}\n\n{words}"));
@@ -39,9 +39,10 @@ pub(super) fn spoken(request: &ModelRequest) -> ModelRequest {
     }
 }
 
-/// Makes the call of what was answered. What is no such object, cut off for instance, stays the text that it is.
+/// Converts the JSON object of an answer into a tool call. Any other text, for example truncated JSON, is
+/// unchanged.
 pub(super) fn read(answer: &mut ModelResponse) {
-    // What is withheld, or not known to be whole, calls nothing.
+    // Withheld or possibly incomplete answers contain no calls.
     if matches!(answer.stop, StopReason::Other | StopReason::Refusal | StopReason::ContentFilter) {
         return;
     }
@@ -94,7 +95,7 @@ fn words(request: &ModelRequest) -> String {
     )
 }
 
-/// A message as the model said or heard it.
+/// A message in the emulated form.
 fn said(message: &ChatMessage) -> ChatMessage {
     let content = match message.role {
         Role::Assistant => {

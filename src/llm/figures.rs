@@ -1,25 +1,25 @@
-//! What providers say that an answer used, under all the names that they have for it.
+//! Token usage as reported by providers, under their various names.
 
 use super::TokenUsage;
 use crate::value::Value;
 
-/// What has been counted so far. Figures in a stream are running totals: the largest of each counts.
+/// Reported usage. Numbers in a stream are running totals, so the largest of each counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// All that was read; 0 where nobody said.
+    /// All input tokens; 0 if not reported.
     pub read: u64,
-    /// All that was written, thoughts included; 0 where nobody said.
+    /// All output tokens, including thoughts; 0 if not reported.
     pub written: u64,
     /// The part of `read` that came from the cache.
     pub cache_read: u64,
     /// The part of `read` that was written to the cache.
     pub cache_write: u64,
-    /// What was read and written together, where nothing else was said.
+    /// Input and output tokens together, if only that was reported.
     pub total: u64,
 }
 
 impl Figures {
-    /// Takes in newer ones.
+    /// Adds newer numbers.
     pub fn take(&mut self, newer: Self) {
         self.read = self.read.max(newer.read);
         self.written = self.written.max(newer.written);
@@ -28,11 +28,11 @@ impl Figures {
         self.total = self.total.max(newer.total);
     }
 
-    /// As usage. What was not counted is taken from `estimate`, and so is what was written of an answer that broke off, where
-    /// that is more: nobody counts to its end.
+    /// The usage. Numbers that were not reported are taken from `estimate`. For an interrupted answer, so
+    /// is the output if the estimate is higher, because the count is incomplete.
     pub fn usage(mut self, mut estimate: TokenUsage, broke_off: bool) -> TokenUsage {
         if self.total > 0 && (self.read == 0 || self.written == 0) {
-            // One of both, or both, are missing: they share what is left of the total.
+            // One or both are missing: they share the rest of the total.
             if self.written > 0 {
                 self.read = self.read.max(self.total.saturating_sub(self.written));
             } else {
@@ -53,7 +53,7 @@ impl Figures {
         }
     }
 
-    /// Those of OpenAI, in both of its interfaces, and of its imitators.
+    /// Usage of OpenAI, in both of its interfaces, and of compatible servers.
     pub(super) fn openai(usage: &Value) -> Self {
         let cache_read = first(
             usage,
@@ -75,7 +75,7 @@ impl Figures {
         );
         let mut read = first(usage, &["/prompt_tokens", "/input_tokens"]);
         if cache_read > read {
-            // What came from the cache is not part of this figure.
+            // Cached tokens are not part of this number.
             read = read.saturating_add(cache_read).saturating_add(cache_write);
         }
         let said = first(usage, &["/completion_tokens", "/output_tokens"]);
@@ -83,7 +83,7 @@ impl Figures {
             usage,
             &["/completion_tokens_details/reasoning_tokens", "/output_tokens_details/reasoning_tokens"],
         );
-        // Some count thoughts beside the answer, and then only the total says so.
+        // Some count thoughts separately, which only the total shows.
         let said = if thought > said { said.saturating_add(thought) } else { said };
         let total = first(usage, &["/total_tokens"]);
         let written = said.max(total.saturating_sub(read));
@@ -91,14 +91,14 @@ impl Figures {
         Self { read, written, cache_read, cache_write, total: unsplit(total, read, written) }
     }
 
-    /// Those of llama.cpp, where it gives no others.
+    /// Usage of llama.cpp, if it reports no other.
     pub(super) fn timings(timings: &Value) -> Self {
         let cache_read = first(timings, &["/cache_n"]);
         let read = first(timings, &["/prompt_n"]).saturating_add(cache_read);
         Self { read, written: first(timings, &["/predicted_n"]), cache_read, ..Self::default() }
     }
 
-    /// Those of Anthropic: what was read from or written to the cache is not part of `input_tokens`.
+    /// Usage of Anthropic. Tokens read from or written to the cache are not part of `input_tokens`.
     pub(super) fn anthropic(usage: &Value) -> Self {
         let cache_read = first(usage, &["/cache_read_input_tokens"]);
         let cache_write = first(usage, &["/cache_creation_input_tokens"]);
@@ -107,7 +107,7 @@ impl Figures {
         Self { read, written: first(usage, &["/output_tokens"]), cache_read, cache_write, total: 0 }
     }
 
-    /// Those of Gemini: thoughts are counted apart and paid like the answer.
+    /// Usage of Gemini. Thoughts are counted separately and paid like the answer.
     pub(super) fn gemini(usage: &Value) -> Self {
         let tools = first(usage, &["/toolUsePromptTokenCount"]);
         let read = first(usage, &["/promptTokenCount"]).saturating_add(tools);
@@ -119,24 +119,24 @@ impl Figures {
         Self { read, written, cache_read, cache_write: 0, total: unsplit(total, read, written) }
     }
 
-    /// Those of Ollama. What was read is left out where all of it was still in memory.
+    /// Usage of Ollama. Input tokens are missing if all were still in memory.
     pub(super) fn ollama(last: &Value) -> Self {
         let (read, written) = (first(last, &["/prompt_eval_count"]), first(last, &["/eval_count"]));
         Self { read, written, ..Self::default() }
     }
 }
 
-/// The total, where it says more than the figures beside it.
+/// The total, if it exceeds the sum of the other numbers.
 fn unsplit(total: u64, read: u64, written: u64) -> u64 {
     if read == 0 || written == 0 { total } else { 0 }
 }
 
-/// The first figure above zero at `places`; some write it as text.
+/// The first number above zero at `places`, which may be text.
 fn first(usage: &Value, places: &[&str]) -> u64 {
     places.iter().filter_map(|place| number(usage.pointer(place)?)).find(|figure| *figure > 0).unwrap_or(0)
 }
 
-/// Most tokens that one answer can plausibly have used. What says more counts as not said, and is estimated.
+/// Most plausible tokens of one answer. Larger numbers are ignored and estimated.
 const MAX_PLAUSIBLE: u64 = 1_000_000_000;
 
 fn number(value: &Value) -> Option<u64> {
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(usage(figures(10, 5, 0, 0), false), (10, 5, false));
         assert_eq!(usage(figures(10, 0, 0, 0), false), (10, 50, true));
         assert_eq!(usage(figures(0, 5, 0, 0), false), (100, 5, true));
-        assert_eq!(usage(figures(10, 1, 0, 0), true), (10, 50, true), "an answer that broke off");
+        assert_eq!(usage(figures(10, 1, 0, 0), true), (10, 50, true), "an interrupted answer");
         assert_eq!(usage(figures(10, 60, 0, 0), true), (10, 60, false));
         let total = |read, written| Figures { total: 1_015, ..figures(read, written, 0, 0) };
         assert_eq!(usage(total(0, 0), false), (100, 915, true));

@@ -1,4 +1,4 @@
-//! Gemini's `generateContent`.
+//! Wire format of Gemini's `generateContent`.
 
 use serde_json::{Map, json};
 
@@ -9,7 +9,7 @@ use crate::llm::registry::{Model, SchemaMode};
 use crate::llm::{ChatMessage, Effort, ModelRequest, PartialToolCall, Role, StopReason, Tool};
 use crate::value::Value;
 
-/// The dialect.
+/// Wire format of Gemini's `generateContent`.
 pub struct GeminiDialect;
 
 impl WireFormat for GeminiDialect {
@@ -33,7 +33,7 @@ impl WireFormat for GeminiDialect {
         ("x-goog-api-key", key.to_owned())
     }
 
-    /// A stream has no event that ends it: the last one has a reason, and then the connection is closed.
+    /// A stream has no final event: the last event has a reason, and then the connection is closed.
     fn event(&self, draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
         draft.figures.take(Figures::gemini(&event["usageMetadata"]));
         dialect::error(event)?;
@@ -68,7 +68,7 @@ impl WireFormat for GeminiDialect {
     }
 
     fn whole(&self, draft: &mut PartialResponse, body: &Value) -> Result<(), Interrupted> {
-        // A server that does not speak in events sends them as a list.
+        // A server without event streams sends the events as a list.
         match body {
             Value::Array(events) => events.iter().try_for_each(|event| self.event(draft, event).map(drop)),
             event => self.event(draft, event).map(drop),
@@ -76,7 +76,7 @@ impl WireFormat for GeminiDialect {
     }
 }
 
-/// A call always comes whole.
+/// Parses a tool call, which is always complete.
 fn calling(part: &Value) -> Option<PartialToolCall> {
     let call = part.get("functionCall")?;
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -138,7 +138,7 @@ fn config(request: &ModelRequest, model: &Model) -> Map<String, Value> {
     config
 }
 
-/// Models before 3 take a number of tokens to think with, later ones a word.
+/// The thinking setting: models before 3 take a number of tokens, later ones a keyword.
 fn thinking(effort: Effort, model: &Model) -> Value {
     if model.id.starts_with("gemini-2") {
         let budget = match effort {
@@ -165,7 +165,7 @@ fn stop(reason: &str) -> StopReason {
             StopReason::ContentFilter
         }
         image if image.starts_with("IMAGE_") => StopReason::ContentFilter,
-        // `OTHER`, `MALFORMED_FUNCTION_CALL`, …: it is not whole.
+        // `OTHER`, `MALFORMED_FUNCTION_CALL`, …: the answer is incomplete.
         _ => StopReason::Other,
     }
 }

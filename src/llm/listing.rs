@@ -1,4 +1,4 @@
-//! What a provider says it serves.
+//! Lists the models of a provider.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use crate::clock::Clock;
 use crate::llm::registry::{Model, Provider, ProviderKind, Registry};
 use crate::verb::{Failure, SecretText};
 
-/// How long the whole list may take.
+/// Time limit for the whole list.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Most pages of a list, and most bytes of a page.
 const PAGES: usize = 50;
 const LONGEST: usize = 16 << 20;
 
-/// A model that a provider says it serves.
+/// A model in the list of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Served {
-    /// Its name at the provider.
+    /// Name at the provider.
     pub id: String,
-    /// Tokens it can read and write together, where the list says so.
+    /// Context size in tokens, if listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
-    /// Most tokens it can write, where the list says so.
+    /// Maximum output in tokens, if listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_output: Option<u64>,
 }
 
-/// Everything that is needed to ask.
+/// Context of a listing request.
 struct ListingRequest<'a> {
     client: &'a reqwest::Client,
     registry: &'a Registry,
@@ -38,7 +38,7 @@ struct ListingRequest<'a> {
     clock: &'a dyn Clock,
 }
 
-/// Asks `provider` for its list.
+/// Requests the list of `provider`.
 pub(super) async fn ask(
     client: &reqwest::Client,
     registry: &Registry,
@@ -87,10 +87,7 @@ impl ListingRequest<'_> {
         while let Some(piece) = response.chunk().await.map_err(failed)? {
             body.extend_from_slice(&piece);
             if body.len() > LONGEST {
-                return Err(Failure::permanent(format!(
-                    "the list of {} is beyond all bounds",
-                    provider.name
-                )));
+                return Err(Failure::permanent(format!("the list of {} is too long", provider.name)));
             }
         }
         let text = String::from_utf8_lossy(&body);
@@ -106,7 +103,7 @@ impl ListingRequest<'_> {
             ));
         }
         serde_json::from_str(&text)
-            .map_err(|e| Failure::transient(format!("{} listed no JSON: {e}", provider.name)))
+            .map_err(|e| Failure::transient(format!("the list of {} is not JSON: {e}", provider.name)))
     }
 }
 
@@ -151,7 +148,7 @@ fn entries(kind: ProviderKind, page: &Value) -> Vec<Served> {
         .filter_map(|entry| {
             Some(Served {
                 id: entry[name].as_str()?.trim_start_matches("models/").to_owned(),
-                // As Gemini, Anthropic, OpenRouter, vLLM and llama.cpp call it.
+                // Names of Gemini, Anthropic, OpenRouter, vLLM and llama.cpp.
                 context: first(
                     entry,
                     &[

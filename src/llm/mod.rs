@@ -1,15 +1,14 @@
-//! Models behind one door: a [`ModelRequest`] goes in, an [`ModelResponse`] or a classed failure comes out, whatever the provider.
-//! It must never know what is asked for or why: no prompts, no pipelines, no retries.
-//! Start with [`Models::ask`]; then a [`WireFormat`], which is pure (what to send, how to read), and `exchange`, the one
-//! place that talks to the network. `gate` keeps the number of calls to what a provider bears, `batch` asks many requests
-//! together. [`Cassette`] keeps answers and gives them back.
-//!
-//! Why the dialects here are our own and not those of `genai` 0.7.2, which was weighed for them: it rewrites every
-//! answer schema to the strict form (optional properties become required), takes `-low`, `-high`, … off the end of
-//! model names and puts them into the effort, drops `delta.refusal`, the model that a stream names and the usage of a
-//! stream that is cut off, though all of that was paid for. A dialect is some 150 lines.
-//! Why the gate is our own and not `governor`: that one keeps to a rate that is known beforehand; what a provider
-//! bears is known only from what it answers.
+//! Access to models: a [`ModelRequest`] gives a [`ModelResponse`] or a classified failure, for any
+//! provider. This module does not know what is requested or why: no prompts, no pipelines, no retries.
+//! Start with [`Models::ask`]; then [`WireFormat`], which is pure (building calls, parsing answers), and
+//! `transport`, the only place with network access. `rate_limiter` adapts the number of calls to the
+//! provider, `batch` sends many requests together. [`Cassette`] records and replays answers. The wire
+//! formats are our own instead of those of `genai` 0.7.2, because `genai` rewrites every answer schema to
+//! the strict form (optional properties become required), moves suffixes of model names such as `-low` and
+//! `-high` into the effort, and drops `delta.refusal`, the model of a stream and the usage of an
+//! interrupted stream, although all of that is paid for. A wire format has about 150 lines. The rate
+//! limiter is our own instead of `governor`, which needs a known rate; the limits of a provider are known
+//! only from its answers.
 
 mod anthropic;
 mod batch;

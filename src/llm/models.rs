@@ -19,7 +19,7 @@ use crate::meter::Meter;
 use crate::value::Digest;
 use crate::verb::{Class, Covered, Failure, SecretText, Secrets};
 
-/// Everything there is to ask models: what is known about them, keys, a cassette, one connection pool. Cheap to clone.
+/// Client for all models: registry, keys, cassette and one connection pool. Cheap to clone.
 #[derive(Clone)]
 pub struct Models(Arc<ModelsInner>);
 
@@ -27,62 +27,63 @@ struct ModelsInner {
     registry: Registry,
     secrets: Arc<dyn Secrets>,
     cassette: Cassette,
-    /// For addresses that begin with `http:`, and for all others, whose client reads a few hundred certificates: made
-    /// by whoever needs one first.
+    /// HTTP clients without and with TLS, created on first use, because TLS reads a few hundred certificates.
     plain: OnceLock<Result<reqwest::Client, Failure>>,
     secure: OnceLock<Result<reqwest::Client, Failure>>,
-    /// What models have refused, by their full names.
+    /// Options that models have refused, by full name.
     refused: Mutex<HashMap<String, Vec<RefusedOption>>>,
-    /// Models that were asked for, by the name they were asked for under.
+    /// Found models, by the requested name.
     found: Mutex<HashMap<String, Arc<Model>>>,
-    /// By the name of the provider.
+    /// Rate limiters, by provider.
     gates: Mutex<HashMap<String, Arc<RateLimiter>>>,
     batches: Batches,
 }
 
-/// What belongs to one call and not to the request.
+/// Context of a call that is not part of the request.
 #[derive(Clone, Copy)]
 pub struct CallContext<'a> {
-    /// Which step, attempt and sample asks, e.g. `judge[3]@1.0`: tells equal requests apart on a cassette.
+    /// Step, attempt and sample, such as `judge[3]@1.0`, to distinguish equal requests on a cassette.
     pub at: &'a str,
-    /// The same for every attempt of one step instance; a digest of the request is added to it.
+    /// Idempotency key, the same for all attempts of a step instance; a digest of the request is added to it.
     pub idempotency_key: &'a str,
-    /// Hears the answer while it comes in. A replayed answer comes in one piece. A request with tools is also told
-    /// of each event that has no words, by an empty piece.
+    /// Receives the answer in pieces. A replayed answer is one piece. For a request with tools, an event
+    /// without text is an empty piece.
     pub on_chunk: &'a (dyn Fn(&str) + Send + Sync),
-    /// Hears why a call has to wait before it begins.
+    /// Receives messages about waits before the call.
     pub say: &'a (dyn Fn(String) + Send + Sync),
-    /// Hears that the call is sent now, and no longer waits for its turn.
+    /// Called when the call is sent.
     pub sent: &'a (dyn Fn() + Send + Sync),
-    /// Keeps that the call waits for its turn, and then that it no longer does.
+    /// Records whether the call is waiting.
     pub waits: &'a dyn QueueMemory,
-    /// Pays for the call.
+    /// Budget for the call.
     pub budget: &'a dyn CallBudget,
-    /// Whether another model could answer: a provider that is down is not waited for then.
+    /// Whether another model could answer, so that there is no wait for a provider that is down.
     pub elsewhere: bool,
-    /// The time, which bounds how long a provider may say nothing.
+    /// Clock for timeouts.
     pub clock: &'a dyn Clock,
-    /// What it brings along where it is to be asked in a batch, at the price of batches.
+    /// Options for a batch, at the price of batches.
     pub batch: Option<BatchOptions<'a>>,
 }
 
-/// The memory of an attempt for a call that waits for its turn: what waits costs nothing, whatever becomes of the attempt.
+/// Records whether the call of an attempt is waiting: a waiting call costs nothing, even if the attempt is
+/// interrupted.
 pub trait QueueMemory: Send + Sync {
-    /// Keeps that it waits, or that it is about to be sent. What a future of it has done is on disk.
+    /// Records that the call is waiting, or that it is about to be sent. When the future resolves, this is
+    /// on disk.
     fn keep(&self, waiting: bool) -> StoreFuture<'_, ()>;
 }
 
-/// The money for one call. A call that is refused and sent again without an option may cost more than before.
+/// Budget for one call. A call that is refused and repeated without an option may cost more.
 pub trait CallBudget: Send + Sync {
-    /// Whether a call that may cost up to `most` is paid for.
+    /// Whether a cost of up to `most` is covered.
     fn covers(&self, most: &Meter) -> bool;
-    /// Makes sure that a call that may cost up to `most` is paid for. Errors: `budget`; then it is not sent.
+    /// Reserves up to `most` for the call. Errors: `budget`; then it is not sent.
     fn cover<'a>(&'a self, most: &'a Meter) -> StoreFuture<'a, ()>;
-    /// The call was not sent after all.
+    /// Releases the reservation, because the call was not sent.
     fn recall(&self);
 }
 
-/// A call that is about to be sent. One that ends before its first byte is sent costs nothing.
+/// A call that is about to be sent. If it ends before its first byte is sent, it costs nothing.
 struct Sending<'a> {
     budget: &'a dyn CallBudget,
     begun: Arc<AtomicBool>,
@@ -110,7 +111,7 @@ impl CallBudget for Covered<'_> {
     }
 }
 
-/// Everything is paid for.
+/// An unlimited budget.
 impl CallBudget for () {
     fn covers(&self, _: &Meter) -> bool {
         true
@@ -123,7 +124,7 @@ impl CallBudget for () {
     fn recall(&self) {}
 }
 
-/// The most that a call may cost that sends `request` to `model`.
+/// Maximum cost of sending `request` to `model`.
 pub(super) fn call_bound(request: &ModelRequest, model: &Model) -> Meter {
     let shape = request.schema.as_ref().map_or(0, |shape| shape.canonical.len());
     model.bound_of(
@@ -132,7 +133,7 @@ pub(super) fn call_bound(request: &ModelRequest, model: &Model) -> Meter {
     )
 }
 
-/// Keeps nothing.
+/// Records nothing.
 impl QueueMemory for () {
     fn keep(&self, _: bool) -> StoreFuture<'_, ()> {
         Box::pin(async { Ok(()) })
@@ -140,7 +141,7 @@ impl QueueMemory for () {
 }
 
 impl Models {
-    /// Models of `registry`, with keys from `secrets`; `cassette` keeps or gives the answers.
+    /// Models of `registry`, with keys from `secrets`; `cassette` records or replays answers.
     pub fn new(registry: Registry, secrets: Arc<dyn Secrets>, cassette: Cassette) -> Self {
         Self(Arc::new(ModelsInner {
             registry,
@@ -155,17 +156,17 @@ impl Models {
         }))
     }
 
-    /// Whether anybody is asked at all: not where all answers come from a tape.
+    /// Whether requests may be sent; false if all answers are replayed.
     pub fn asks(&self) -> bool {
         self.0.cassette.asks()
     }
 
-    /// What is known about models.
+    /// Registry of models.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
     }
 
-    /// The model called `name`. Errors: `permanent`, with the nearest known name.
+    /// The model `name`. Errors: `permanent`, with the nearest known name.
     pub fn find(&self, name: &str) -> Result<Arc<Model>, Failure> {
         let mut found = self.0.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = found.get(name) {
@@ -176,13 +177,12 @@ impl Models {
         Ok(model)
     }
 
-    /// Asks `request` once. The answer may be truncated or a refusal: look at its `stop`.
-    ///
-    /// Errors are classed: `rate_limited` (with the time to wait where the provider names it), `auth` (no key, wrong
-    /// key, exhausted account), `transient` (unreachable, 5xx, cut off, silent, no JSON, down for some time already),
-    /// `permanent` (unknown model, request too long, pictures for a model that sees none, no answer on the cassette),
-    /// `refused` (the provider's filter). What a failed call cost all the same is in its `spent`. Dropping the future
-    /// closes the connection.
+    /// Sends `request` once. The answer may be truncated or a refusal: check its `stop`. Errors are
+    /// classified: `rate_limited` (with the time to wait, if known), `auth` (missing or wrong key,
+    /// exhausted account), `transient` (unreachable, 5xx, interrupted, silent, not JSON, down), `permanent`
+    /// (unknown model, request too long, images for a model without vision, no answer on the cassette),
+    /// `refused` (content filter of the provider). The cost of a failed call is in `spent`. Dropping the
+    /// future closes the connection.
     pub async fn ask(
         &self,
         request: &ModelRequest,
@@ -195,7 +195,7 @@ impl Models {
         if let Some(refusal) = unsupported::refusal(request, &model) {
             return Err(refusal);
         }
-        // Before anything is awaited: equal requests take their answers in the order in which they are asked.
+        // Before the first await, so that equal requests get recorded answers in order.
         let kept = self
             .0
             .cassette
@@ -233,7 +233,7 @@ impl Models {
         if spoken.is_some() {
             emulated_tools::read(&mut answer);
         }
-        // What goes on from here is kept and shown: the same as what a replay gives back.
+        // The answer is recorded and shown from here on, the same as in a replay.
         answer.text = self.0.secrets.redact(&answer.text);
         for call in &mut answer.calls {
             self.0.secrets.redact_value(&mut call.input);
@@ -244,7 +244,7 @@ impl Models {
         }
         if let Some(entry) = asking.batch {
             (asking.on_chunk)(&answer.text);
-            // One that an earlier attempt has fetched and counted is fetched again for nothing.
+            // Fetching an answer that an earlier attempt has already counted costs nothing.
             if entry.places.pay(&slot_of(entry)) {
                 return Ok((answer, Meter::new()));
             }
@@ -266,7 +266,7 @@ impl Models {
         let (gate, mut pass) = (self.gate(&model.provider), None);
         let sending = Sending { budget: asking.budget, begun: Arc::default() };
         let (mut turns, mut loading) = (0, Loading::default());
-        // What is refused of this request alone.
+        // The option that is refused for this request only.
         let mut own: Option<RefusedOption> = None;
         let mut fitted = self.fitted(model);
         let mut outcome = loop {
@@ -274,13 +274,13 @@ impl Models {
             let sent = worded.as_ref().unwrap_or(request);
             let most = call_bound(sent, &fitted);
             if !asking.budget.covers(&most) {
-                // A call that waits for money keeps no other from the provider.
+                // A call that waits for budget must not block other calls.
                 pass = None;
                 asking.budget.cover(&most).await?;
             }
             if pass.is_none() {
                 pass = Some(admitted(&gate, asking).await?);
-                // Others may have found out meanwhile what it refuses.
+                // Other calls may have found refused options meanwhile.
                 fitted = self.fitted(model);
                 fitted = own.as_ref().map_or(fitted.clone(), |own| own.applied(&fitted));
                 continue;
@@ -321,7 +321,7 @@ impl Models {
         outcome
     }
 
-    /// The most that a call may cost that asks `request` of `model`, without the options that it is known to refuse.
+    /// Maximum cost of `request` to `model`, without options that it is known to refuse.
     pub fn bound(&self, request: &ModelRequest, model: &Model) -> Meter {
         let spoken = emulated_tools::is_needed(request, model).then(|| emulated_tools::spoken(request));
         let request = spoken.as_ref().unwrap_or(request);
@@ -330,14 +330,14 @@ impl Models {
         call_bound(worded.as_ref().unwrap_or(request), &fitted)
     }
 
-    /// `model` without what it has refused before.
+    /// `model` without features that it has refused.
     pub fn fitted(&self, model: &Model) -> Model {
         let refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = refused.get(&model.full_name()).map(Vec::as_slice).unwrap_or_default();
         refused.iter().fold(model.clone(), |model, refused| refused.applied(&model))
     }
 
-    /// Keeps in mind what `model` has refused; says whether that is news.
+    /// Records an option that `model` has refused; returns whether that is new.
     pub(super) fn note(&self, model: &Model, refused: &RefusedOption) -> bool {
         if !refused.lasts() {
             return true;
@@ -351,9 +351,8 @@ impl Models {
         news
     }
 
-    /// The models that `provider` says it serves, by name.
-    ///
-    /// Errors are classed like those of [`Models::ask`].
+    /// The models in the list of `provider`, by name.
+    /// Errors are classified as in [`Models::ask`].
     pub async fn served(&self, provider: &str, clock: &dyn Clock) -> Result<Vec<Served>, Failure> {
         let provider = self.0.registry.provider(provider)?.clone();
         let key = self.key(&provider).await?;
@@ -362,7 +361,7 @@ impl Models {
         served.map_err(|failure| self.redacted(failure))
     }
 
-    /// Whether `place` is in a batch that has not been left to itself before: to be said once, not by everybody in it.
+    /// Whether the batch at `place` is reported as continuing without us for the first time.
     pub fn leave(&self, place: &BatchHandle) -> bool {
         place.batch.as_deref().is_some_and(|batch| self.0.batches.leave(batch))
     }
@@ -382,7 +381,7 @@ impl Models {
         gates.entry(provider.name.clone()).or_insert_with(new).clone()
     }
 
-    /// What calls of `provider` are made with.
+    /// The HTTP client for `provider`.
     pub(super) fn client(&self, provider: &Provider) -> Result<&reqwest::Client, Failure> {
         let plain = provider.base_url.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("http:"));
         let client = if plain { &self.0.plain } else { &self.0.secure };
@@ -398,15 +397,15 @@ impl Models {
         let found = if provider.key_command.is_empty() {
             secrets.get(&name)
         } else {
-            // A command may take its time.
+            // A key command may take long.
             let asked = name.clone();
             tokio::task::spawn_blocking(move || secrets.get(&asked)).await.ok().flatten()
         };
         found.map(Some).ok_or_else(|| {
             let provider = &provider.name;
             let why = self.0.secrets.trouble(&name).unwrap_or_else(|| format!("{name} is not set"));
-            Failure::new(Class::Auth, format!("no key for {provider}: {why}")).hint(format!(
-                "export {name}=…, or `atoll configure {provider}`, or name a model of another provider (`local/…` needs no key)"
+            Failure::new(Class::Auth, format!("the key for {provider} is missing: {why}")).hint(format!(
+                "export {name}=…, run `atoll configure {provider}`, or use a model of another provider (`local/…` needs no key)"
             ))
         })
     }
@@ -421,7 +420,7 @@ impl Models {
     }
 }
 
-/// The permission to call, once it is the turn of the call.
+/// Waits for the permission to call.
 async fn admitted(gate: &Arc<RateLimiter>, asking: CallContext<'_>) -> Result<CallPermit, Failure> {
     let pass = if let Ok(pass) = gate.step_in(asking.clock.now()) {
         pass
@@ -434,11 +433,11 @@ async fn admitted(gate: &Arc<RateLimiter>, asking: CallContext<'_>) -> Result<Ca
     Ok(pass)
 }
 
-/// How often a request is made again because something in it was refused.
+/// Most repetitions of a request because an option was refused.
 pub(super) const REFUSALS: u32 = 6;
 
-/// `request` with the wish for JSON in its words, where `fitted` can be asked in no other way and `model`, as it is known,
-/// could.
+/// `request` with the schema in its text, if `fitted` supports nothing else but `model`, as it is
+/// registered, did.
 pub(super) fn worded(request: &ModelRequest, model: &Model, fitted: &Model) -> Option<ModelRequest> {
     let shape = request.schema.as_ref()?;
     if fitted.means(shape) != SchemaMode::Words || model.means(shape) == SchemaMode::Words {
@@ -449,7 +448,7 @@ pub(super) fn worded(request: &ModelRequest, model: &Model, fitted: &Model) -> O
     Some(ModelRequest { system: Some(system), ..request.clone() })
 }
 
-/// The time that a server takes to load its model: as long as it may say nothing, it may say that it loads.
+/// Time limit for loading a model: the same as for silence.
 #[derive(Default)]
 struct Loading {
     waited: Duration,
@@ -462,7 +461,7 @@ impl Loading {
         self.waited < model.provider.idle
     }
 
-    /// Waits until it may be asked again. Everything that was sent is answered, so nothing is lost meanwhile.
+    /// Waits until the next request. All sent requests were answered, so nothing is lost meanwhile.
     async fn wait(&mut self, model: &Model, asking: &CallContext<'_>) -> Result<(), Failure> {
         asking.budget.recall();
         asking.waits.keep(true).await?;

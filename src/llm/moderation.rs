@@ -1,9 +1,9 @@
-//! Whether a provider refuses to answer because of what is asked: by its codes first, then by its words about policy,
-//! moderation and safety. That words speak of keys or accounts alone decides nothing.
+//! Decides whether a provider refuses an answer because of the content: first by error codes, then by words
+//! about policy, moderation and safety. Words about keys or accounts alone are not decisive.
 
 use crate::value::Value;
 
-/// Parts of codes, without what separates words in them.
+/// Parts of codes, without word separators.
 const CODES: [&str; 16] = [
     "contentfilter",
     "contentpolicy",
@@ -40,10 +40,10 @@ const RULES: [&str; 15] = [
     "terms of service",
     "terms of use",
 ];
-/// What is said of a request that breaks one.
+/// Words for breaking a rule.
 const VERDICTS: [&str; 8] =
     ["flagged", "violat", "blocked", "filtered", "rejected", "refused", "withheld", "prohibited"];
-/// What is said of content without naming a rule.
+/// Words for unwanted content, without a rule.
 const UNWANTED: [&str; 7] = [
     "flagged",
     "unsafe",
@@ -67,11 +67,11 @@ const CONTENT: [&str; 12] = [
     "conversation",
     "query",
 ];
-/// Who is shut out, whatever is asked.
+/// Words for blocked accounts.
 const ACCOUNTS: [&str; 6] = ["account", "organization", "organisation", "workspace", "your key", "api key"];
 const SHUT_OUT: [&str; 6] = ["suspended", "disabled", "deactivated", "banned", "terminated", "revoked"];
 
-/// Whether one of the codes in `error` says so.
+/// Whether a code in `error` means a content refusal.
 pub(super) fn is_coded(error: &Value) -> bool {
     let codes = [&error["code"], &error["type"], &error["status"], &error["innererror"]["code"]];
     let plain =
@@ -79,7 +79,7 @@ pub(super) fn is_coded(error: &Value) -> bool {
     codes.iter().any(|code| code.as_str().is_some_and(|code| has(&plain(code), &CODES)))
 }
 
-/// Whether the provider lists what it found (OpenRouter), or says so in words, in small letters.
+/// Whether the provider lists its findings (OpenRouter), or the lower-case message means a content refusal.
 pub(super) fn is_said(error: &Value, lower: &str) -> bool {
     error["metadata"].get("flagged_input").is_some()
         || error["metadata"]["reasons"].is_array()
@@ -90,7 +90,7 @@ fn in_words(lower: &str) -> bool {
     // `safety_settings` is the name of an option.
     let text = lower.replace("safety_", " ").replace("safety-", "safety ");
     let rules = RULES.iter().any(|rule| text.contains(rule));
-    // The names of rules have words for content in them.
+    // Names of rules contain words for content.
     let rest = RULES.iter().fold(text.clone(), |text, rule| text.replace(rule, " "));
     let content = has(&rest, &CONTENT);
     if has(&rest, &SHUT_OUT) || (has(&rest, &ACCOUNTS) && !content) {

@@ -1,4 +1,5 @@
-//! Ollama's own chat, which can do what its imitation of chat completions cannot: the size of the context.
+//! Wire format of Ollama's native chat, which, unlike its OpenAI-compatible interface, supports the context
+//! size.
 
 use serde_json::{Map, json};
 
@@ -10,7 +11,7 @@ use crate::llm::registry::{Model, SchemaMode};
 use crate::llm::{ChatMessage, Effort, ModelRequest, PartialToolCall, StopReason};
 use crate::value::Value;
 
-/// The dialect.
+/// Wire format of Ollama's native chat.
 pub struct OllamaDialect;
 
 impl WireFormat for OllamaDialect {
@@ -52,7 +53,7 @@ impl WireFormat for OllamaDialect {
             let reason = event["done_reason"].as_str().filter(|reason| !reason.is_empty()).unwrap_or("stop");
             let stop = if reason == "stop" { Some(StopReason::End) } else { reasons::stop(reason) };
             draft.stop = Some(stop.unwrap_or(StopReason::Other));
-            // The model was loaded, or unloaded, and not asked.
+            // The model was only loaded or unloaded.
             draft.broken = stop.is_none() || matches!(reason, "load" | "unload");
             reason.clone_into(&mut draft.reason);
         }
@@ -64,19 +65,19 @@ impl WireFormat for OllamaDialect {
     }
 }
 
-/// Where the server's own API begins: addresses that were meant for its imitation of OpenAI end in `/v1`.
+/// Base address of the native API; addresses for the OpenAI-compatible interface end in `/v1`.
 pub(super) fn root(base: &str) -> &str {
     base.strip_suffix("/v1").unwrap_or(base)
 }
 
-/// A call always comes whole, and has no id.
+/// Parses a tool call, which is always complete and has no id.
 fn calling(call: &Value) -> PartialToolCall {
     let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     let input = call.pointer("/function/arguments").map(Value::to_string).unwrap_or_default();
     PartialToolCall { name, input, ..PartialToolCall::default() }
 }
 
-/// A message, with a message before it for the result of each call.
+/// The messages for a turn: one for the result of each call, then the text.
 fn turns(message: &ChatMessage) -> Vec<Value> {
     let brought = |name: &str, text: &str| json!({"role": "tool", "tool_name": name, "content": text});
     let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.name, &r.text)).collect();
@@ -100,7 +101,7 @@ fn turn(message: &ChatMessage) -> Value {
     turn
 }
 
-/// Only one family of models takes a word; the others think or do not.
+/// The thinking setting: only one family of models takes a keyword, the others a boolean.
 fn think(effort: Effort, model: &Model) -> Value {
     match effort {
         Effort::Minimal => json!(false),
@@ -111,7 +112,8 @@ fn think(effort: Effort, model: &Model) -> Value {
     }
 }
 
-/// A context that is not asked for has the size of the server's default, and what goes beyond it is silently cut away.
+/// Options with the context size. Without it, the server uses its default and silently truncates longer
+/// requests.
 fn options(request: &ModelRequest, model: &Model) -> Map<String, Value> {
     let mut options = Map::new();
     options.insert("num_predict".to_owned(), json!(model.limit(request.max_tokens)));

@@ -1,4 +1,4 @@
-//! Chat completions, as OpenAI, llama.cpp, vLLM, Ollama, LM Studio and OpenRouter speak them.
+//! Wire format of chat completions, as in OpenAI, llama.cpp, vLLM, Ollama, LM Studio and OpenRouter.
 
 use serde_json::{Map, json};
 
@@ -11,7 +11,7 @@ use crate::llm::{
 };
 use crate::value::Value;
 
-/// The dialect.
+/// Wire format of chat completions.
 pub struct ChatCompletionsDialect;
 
 impl WireFormat for ChatCompletionsDialect {
@@ -58,7 +58,7 @@ impl WireFormat for ChatCompletionsDialect {
             draft.closed = true;
             return Ok(None);
         }
-        // Nothing belongs to the answer after its end was announced.
+        // Events after the end do not belong to the answer.
         if draft.closed { Ok(None) } else { take(draft, event) }
     }
 
@@ -67,12 +67,13 @@ impl WireFormat for ChatCompletionsDialect {
     }
 }
 
-/// Takes in a piece of an answer or a whole one, which differ in where the message stands; gives the text in it.
+/// Processes a piece of an answer or a complete one, which differ in the location of the message; returns
+/// its text.
 fn take(draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, Interrupted> {
     if let Some(model) = event.get("model").and_then(Value::as_str).filter(|name| !name.is_empty()) {
         draft.model = Some(model.to_owned());
     }
-    // One answer is asked for: others, which nobody asked for, are none.
+    // One answer is requested; additional ones are ignored.
     let choices = event["choices"].as_array().into_iter().flatten();
     let choice = choices.into_iter().find(|choice| choice["index"].as_u64().unwrap_or(0) == 0);
     count(draft, event, choice);
@@ -86,7 +87,7 @@ fn take(draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, In
             draft.pieces = true;
             Ok(say(draft, delta))
         }
-        // Some send, with each piece or at the end, also all that was said so far.
+        // Some servers also send the whole message with each piece or at the end.
         (_, message) if says(message) => {
             error(message)?;
             Ok(if draft.pieces { rest(draft, message) } else { say(draft, message) })
@@ -95,7 +96,7 @@ fn take(draft: &mut PartialResponse, event: &Value) -> Result<Option<String>, In
     }
 }
 
-/// Whether a message, or a piece of one, says anything.
+/// Whether a message or a piece of one has any content.
 fn says(said: &Value) -> bool {
     let is_something = |value: &Value| match value {
         Value::Null => false,
@@ -106,14 +107,14 @@ fn says(said: &Value) -> bool {
     said.as_object().is_some_and(|said| said.iter().any(|(key, value)| key != "role" && is_something(value)))
 }
 
-/// Adds what a whole message has beyond the pieces of it that came.
+/// Adds the part of a complete message that was not received in pieces.
 fn rest(draft: &mut PartialResponse, message: &Value) -> Option<String> {
     let whole = content(&mut PartialResponse::default(), &message["content"]);
     let rest = whole.strip_prefix(&draft.text)?.to_owned();
     draft.say(&rest)
 }
 
-/// Figures stand in the event, in the choice (Moonshot), or under a name of the vendor's.
+/// Reads the usage, which is in the event, in the choice (Moonshot), or under a vendor-specific name.
 fn count(draft: &mut PartialResponse, event: &Value, choice: Option<&Value>) {
     let places =
         [event.get("usage"), choice.and_then(|choice| choice.get("usage")), event.pointer("/x_groq/usage")];
@@ -127,7 +128,7 @@ fn count(draft: &mut PartialResponse, event: &Value, choice: Option<&Value>) {
     }
 }
 
-/// Takes in what a message, or a piece of one, says.
+/// Processes the content of a message or a piece of one.
 fn say(draft: &mut PartialResponse, said: &Value) -> Option<String> {
     let thoughts = ["reasoning_content", "reasoning"].iter().find_map(|key| said[*key].as_str());
     draft.thoughts += thoughts.map_or(0, str::len);
@@ -138,12 +139,12 @@ fn say(draft: &mut PartialResponse, said: &Value) -> Option<String> {
     if draft.tools {
         calls.for_each(|call| take_call(draft, call));
         if said["function_call"].is_object() {
-            // As it was before there were tools: one call, and no id.
+            // The legacy form before tools: one call without an id.
             take_call(draft, &json!({"index": 0, "function": said["function_call"]}));
         }
         return added;
     }
-    // The one tool there can be otherwise is the one whose arguments are the answer.
+    // Otherwise, the only possible tool is the one whose arguments are the answer.
     let old = Some((Some(0), &said["function_call"])).filter(|(_, function)| function.is_object());
     let inputs = calls.map(|call| (call["index"].as_u64(), &call["function"])).chain(old);
     let given = inputs.filter_map(|(place, function)| {
@@ -157,7 +158,7 @@ fn say(draft: &mut PartialResponse, said: &Value) -> Option<String> {
     given.reduce(|all, more| all + &more).or(added)
 }
 
-/// The text in `content`, which is one, or a list of parts: some of them are thoughts.
+/// The text in `content`, which is a text, or a list of parts, some of which are thoughts.
 fn content(draft: &mut PartialResponse, content: &Value) -> String {
     let parts = match content {
         Value::String(text) => return text.clone(),
@@ -175,7 +176,7 @@ fn content(draft: &mut PartialResponse, content: &Value) -> String {
     text
 }
 
-/// What a body begins with: the model, the system's words and the turns as messages, and that they are to be streamed.
+/// The common beginning of a body: model, system text and turns as messages, and streaming.
 pub(super) fn head(
     request: &ModelRequest,
     model: &Model,
@@ -190,17 +191,17 @@ pub(super) fn head(
     ])
 }
 
-/// This vendor's word for it: it has no more than `high`.
+/// The keyword of this vendor, whose maximum is `high`.
 pub(super) fn effort(effort: Effort) -> &'static str {
     if effort == Effort::Max { "high" } else { effort.word() }
 }
 
-/// The header of a key that is handed over as it is.
+/// The header for a plain key.
 pub(super) fn bearer(key: &str) -> (&'static str, String) {
     ("authorization", format!("Bearer {key}"))
 }
 
-/// A message, with a message before it for the result of each call.
+/// The messages for a turn: one for the result of each call, then the text.
 fn turns(message: &ChatMessage) -> Vec<Value> {
     let brought = |id: &str, text: &str| json!({"role": "tool", "tool_call_id": id, "content": text});
     let mut turns: Vec<Value> = message.results.iter().map(|r| brought(&r.id, &r.text)).collect();
@@ -221,7 +222,7 @@ fn turns(message: &ChatMessage) -> Vec<Value> {
     turns
 }
 
-/// Text alone goes as text, which every server understands.
+/// A message. Plain text is sent as text, which every server supports.
 fn turn(message: &ChatMessage) -> Value {
     if message.images.is_empty() {
         return json!({"role": message.role.word(), "content": message.content});
@@ -242,13 +243,13 @@ fn tools(shape: &ResponseSchema) -> Value {
     json!([{"type": "function", "function": {"name": shape.name, "description": about, "parameters": shape.schema}}])
 }
 
-/// A tool as this vendor and its imitators describe one.
+/// A tool in the form of this vendor and compatible servers.
 pub(super) fn function(tool: &Tool) -> Value {
     let Tool { name, description, schema } = tool;
     json!({"type": "function", "function": {"name": name, "description": description, "parameters": schema}})
 }
 
-/// Takes in a piece of a call. A new one has an id, or a place that none had before.
+/// Processes a piece of a tool call. A new call has an id or a new index.
 fn take_call(draft: &mut PartialResponse, piece: &Value) {
     let text = |pointer: &str| piece.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (id, name) = (text("/id"), text("/function/name"));
@@ -267,7 +268,7 @@ fn take_call(draft: &mut PartialResponse, piece: &Value) {
     let last = draft.calls.len().saturating_sub(1);
     let place = place.filter(|place| known && *place <= last).unwrap_or(last);
     if let Some(call) = draft.calls.get_mut(place) {
-        // Some servers send the input as what it is and not as text.
+        // Some servers send the input as JSON instead of text.
         match piece.pointer("/function/arguments") {
             Some(Value::String(more)) => call.input.push_str(more),
             Some(whole @ Value::Object(_)) => call.input = whole.to_string(),
@@ -276,14 +277,14 @@ fn take_call(draft: &mut PartialResponse, piece: &Value) {
     }
 }
 
-/// What went wrong, where `event` says so. Some say it in the event itself.
+/// Returns the error in `event`, if there is one. Some servers put it into the event itself.
 fn error(event: &Value) -> Result<(), Interrupted> {
     match event.get("error") {
         Some(error) if !error.is_null() => Err(Interrupted(error.clone())),
         _ if event["object"] == "error" || event["type"] == "error" => Err(Interrupted(event.clone())),
         _ => match &event["errors"] {
             Value::Array(errors) if !errors.is_empty() => Err(Interrupted(errors[0].clone())),
-            // A complaint that does not call itself one (FastAPI).
+            // An error without an error field (FastAPI).
             _ if event["detail"].is_string() && event.get("choices").is_none() => {
                 Err(Interrupted(event.clone()))
             }
@@ -292,7 +293,7 @@ fn error(event: &Value) -> Result<(), Interrupted> {
     }
 }
 
-/// Why the answer ended. An empty reason is none.
+/// Reads the stop reason. An empty reason counts as missing.
 fn stop(draft: &mut PartialResponse, choice: &Value) -> Result<(), Interrupted> {
     let Some(reason) = choice["finish_reason"].as_str().filter(|reason| !matches!(*reason, "" | "null"))
     else {

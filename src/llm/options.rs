@@ -1,5 +1,5 @@
-//! Options of a request that a provider refuses, though an answer is of use without them: the request is made again without,
-//! and so are those that follow.
+//! Options that a provider refuses and that are not essential: the request is repeated without them, and
+//! later requests omit them.
 
 use std::sync::Arc;
 
@@ -9,36 +9,36 @@ use super::{ModelRequest, bounds, provider_error};
 use crate::llm::registry::{Model, Provider, ProviderKind, SchemaMode};
 use crate::value::Value;
 
-/// An option that was refused, and what is done instead.
+/// A refused option, and the alternative.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RefusedOption {
-    /// The wish for figures in a stream.
+    /// Usage in a stream.
     Figures,
-    /// A schema that is kept to in every letter: it is given as one that is meant.
+    /// A strict schema: it is sent as a non-strict one.
     Strict,
-    /// The answer held to a schema: it is asked for by a tool or in words.
+    /// A schema for the answer: it is requested with a tool or in words.
     Schema,
-    /// The tool that stands for a schema: it is asked for in words.
+    /// The tool for a schema: it is requested in words.
     Tool,
-    /// A wish that a feature stands for.
+    /// An optional feature.
     Wish(&'static str),
-    /// The name of the limit of tokens: this is the right one, or none is.
+    /// The name of the token limit: this is the right one, or there is none.
     Limit(Option<&'static str>),
-    /// A limit of tokens above this one.
+    /// A token limit above this one.
     Most(u64),
-    /// The limit of tokens with this request: so many fit, or it is unknown how many. Others may have more.
+    /// The token limit for this request: this number fits, or it is unknown. Other requests may have more.
     Room(Option<u64>),
 }
 
-/// What a provider answered to a call.
+/// Error answer of a provider.
 pub(super) struct ProviderReply<'a> {
     pub(super) status: u16,
     pub(super) body: &'a str,
-    /// The body of the call.
+    /// Body of the call.
     pub(super) sent: &'a Value,
 }
 
-/// Words of a complaint about something that a server does not take.
+/// Words of errors about unsupported options.
 const REFUSALS: [&str; 21] = [
     "unsupported",
     "unrecognized",
@@ -62,7 +62,7 @@ const REFUSALS: [&str; 21] = [
     "can't",
     "too large",
 ];
-/// Words of a complaint about a number.
+/// Words of errors about numbers.
 const SIZES: [&str; 14] = [
     "too large",
     "too high",
@@ -79,7 +79,7 @@ const SIZES: [&str; 14] = [
     "<=",
     "limit",
 ];
-/// Words for a schema that an answer is held to.
+/// Words for an answer schema.
 const SCHEMAS: [&str; 13] = [
     "response_format",
     "json_schema",
@@ -95,7 +95,7 @@ const SCHEMAS: [&str; 13] = [
     "response_schema",
     "responsejsonschema",
 ];
-/// Wishes by feature, with the words for each in requests and complaints.
+/// Optional features, with their words in requests and errors.
 const WISHES: [(&str, &[&str]); 4] = [
     ("temperature", &["temperature"]),
     ("effort", &["reasoning_effort", "reasoning.effort", "reasoning effort", "thinking", "effort"]),
@@ -104,7 +104,7 @@ const WISHES: [(&str, &[&str]); 4] = [
 ];
 
 impl RefusedOption {
-    /// The option of `request` to `model` that is refused, if it is one.
+    /// The refused option of `request` to `model`, if there is one.
     pub(super) fn in_answer(
         answered: &ProviderReply<'_>,
         request: &ModelRequest,
@@ -114,7 +114,7 @@ impl RefusedOption {
             return None;
         }
         let complaint = LowercaseError::new(answered);
-        // llama.cpp answers so to what it cannot do, or can do only if it is started with an option.
+        // llama.cpp returns this for features that it does not support, or only with a start option.
         if answered.status == 500 && !["grammar", "requires --"].iter().any(|word| complaint.says(word)) {
             return None;
         }
@@ -124,7 +124,7 @@ impl RefusedOption {
             .or_else(|| complaint.schema(request, model).or_else(|| complaint.wish(request, model)))
     }
 
-    /// `model` as one that does not take it.
+    /// `model` without the option.
     pub(super) fn applied(&self, model: &Model) -> Model {
         let mut model = model.clone();
         let can = &mut model.features;
@@ -151,57 +151,55 @@ impl RefusedOption {
         model
     }
 
-    /// Whether it holds for the requests that follow as well.
+    /// Whether it also applies to later requests.
     pub(super) fn lasts(&self) -> bool {
         !matches!(self, Self::Room(_))
     }
 
-    /// What a person is told, with what to write down so that it is not tried again.
+    /// Message for the user, with the setting that avoids the repetition.
     pub(super) fn told(&self, model: &Model) -> String {
         let (name, provider) = (model.full_name(), &model.provider.name);
         let feature = |what: &str, feature: &str, instead: &str| {
             format!(
-                "{name} takes no {what}: asked again {instead}; to say so in atoll.toml: [models.\"{name}\"] features = {{ {feature} = false }}"
+                "{name} does not support {what}: repeated the request {instead}; to avoid this, set in atoll.toml: [models.\"{name}\"] features = {{ {feature} = false }}"
             )
         };
         let old = &model.provider.max_tokens_field;
         match self {
-            Self::Figures => feature(
-                "`stream_options`",
-                "stream_options",
-                "without, its figures are estimated where it gives none",
-            ),
-            Self::Strict => feature("strict schema", "strict", "with one that is not"),
-            Self::Schema => feature("schema for its answer", "json_schema", "by other means"),
-            Self::Tool => feature("tool to answer with", "tools", "in words"),
+            Self::Figures => {
+                feature("`stream_options`", "stream_options", "without it; missing usage is estimated")
+            }
+            Self::Strict => feature("a strict schema", "strict", "with a schema that is not strict"),
+            Self::Schema => feature("a schema for its answer", "json_schema", "in another way"),
+            Self::Tool => feature("a tool for its answer", "tools", "in words"),
             Self::Wish(wish) => feature(wish, wish, "without"),
             Self::Limit(Some(field)) => format!(
-                "{name} takes no `{old}`: asked again with `{field}`; to say so in atoll.toml: [providers.{provider}] max_tokens_field = \"{field}\""
+                "{name} does not support `{old}`: repeated the request with `{field}`; to avoid this, set in atoll.toml: [providers.{provider}] max_tokens_field = \"{field}\""
             ),
             Self::Limit(None) => format!(
-                "{name} takes no `{old}`: asked again without a limit of tokens; to say so in atoll.toml: [providers.{provider}] max_tokens_field = \"\""
+                "{name} does not support `{old}`: repeated the request without a token limit; to avoid this, set in atoll.toml: [providers.{provider}] max_tokens_field = \"\""
             ),
             Self::Room(Some(room)) => {
                 format!(
-                    "the context of {name} has room for {room} tokens after this request: asked again for as many"
+                    "the context of {name} has room for {room} tokens after this request: repeated the request with this limit"
                 )
             }
             Self::Room(None) => {
-                format!("{name} refuses this limit of tokens: asked again without one")
+                format!("{name} refuses this token limit: repeated the request without one")
             }
             Self::Most(most) => format!(
-                "{name} writes at most {most} tokens: asked again for as many; to say so in atoll.toml: [models.\"{name}\"] max_output = {most}"
+                "{name} writes at most {most} tokens: repeated the request with this limit; to avoid this, set in atoll.toml: [models.\"{name}\"] max_output = {most}"
             ),
         }
     }
 }
 
-/// A complaint, in small letters.
+/// An error message, in lower case.
 struct LowercaseError<'a> {
     text: String,
-    /// What of it is said to people.
+    /// Message text.
     message: String,
-    /// The parameter that it names.
+    /// Named parameter.
     param: String,
     sent: &'a Value,
 }
@@ -226,7 +224,7 @@ impl<'a> LowercaseError<'a> {
         REFUSALS.iter().any(|word| self.says(word))
     }
 
-    /// Whether it is about `field`, where that was sent.
+    /// Whether it is about `field`, if that was sent.
     fn is_about(&self, field: &str) -> bool {
         self.param == field || (self.param.is_empty() || self.param.starts_with(field)) && self.says(field)
     }
@@ -236,8 +234,7 @@ impl<'a> LowercaseError<'a> {
         (about && self.refuses()).then_some(RefusedOption::Figures)
     }
 
-    /// A limit of tokens that is refused, by its name or its size. It need not be said in known words: it is named, and an
-    /// answer is of use without it.
+    /// The refused token limit, by its name or its size. The wording does not matter if the limit is named.
     fn limit(&self, request: &ModelRequest, model: &Model) -> Option<RefusedOption> {
         let field = match model.provider.kind {
             ProviderKind::Openai => model.provider.max_tokens_field.as_str(),
@@ -272,11 +269,11 @@ impl<'a> LowercaseError<'a> {
         }
     }
 
-    /// Whether it names another option that was sent before it names `field`.
+    /// Whether it names another sent option before `field`.
     fn is_about_another(&self, field: &str) -> bool {
         let Some(at) = self.message.find(field) else { return false };
         let sent = self.sent.as_object().into_iter().flat_map(serde_json::Map::keys);
-        // Names that are words as well may be said of anything.
+        // Names that are ordinary words may be about anything.
         let options =
             sent.filter(|key| key.contains('_') || matches!(key.as_str(), "temperature" | "seed" | "tools"));
         let before =
@@ -299,7 +296,7 @@ impl<'a> LowercaseError<'a> {
                     .any(|word| self.says(word));
                 Some(if strict && about { RefusedOption::Strict } else { RefusedOption::Schema })
             }
-            // Whatever is said of tools is said of this one: no other was sent.
+            // Any error about tools is about this one, because no other was sent.
             SchemaMode::Tool => {
                 let about =
                     request.tools.is_empty() && ["tool", "function"].iter().any(|word| self.says(word));

@@ -1,4 +1,4 @@
-//! What a provider's complaint means: which class of failure, how long to wait, what to do.
+//! Interprets errors of providers: class of failure, time to wait, and what to do.
 
 use std::error::Error;
 
@@ -12,7 +12,7 @@ use crate::llm::registry::{Model, Provider, ProviderKind, Registry};
 use crate::value::Value;
 use crate::verb::{Cause, Class, Failure};
 
-/// What providers call the limit of tokens, in small letters.
+/// Names of the token limit at providers, in lower case.
 const LIMITS: [&str; 7] = [
     "max_tokens",
     "max_completion_tokens",
@@ -23,7 +23,7 @@ const LIMITS: [&str; 7] = [
     "max tokens",
 ];
 
-/// The failure that a refused call means.
+/// The failure for an error status.
 pub(super) fn status(
     status: u16,
     headers: &HeaderMap,
@@ -33,7 +33,7 @@ pub(super) fn status(
     now: Millis,
 ) -> Failure {
     let parsed: Value = serde_json::from_str(body).unwrap_or(Value::Null);
-    // Some wrap it in a list of one.
+    // Some providers wrap the error in a list.
     let parsed = parsed.get(0).unwrap_or(&parsed);
     let error = parsed.get("error").filter(|error| !error.is_null()).unwrap_or(parsed);
     let message = match said(error) {
@@ -44,7 +44,7 @@ pub(super) fn status(
     complained(&ProviderError { status, headers, error, message: &message, how: &how, now }, model, registry)
 }
 
-/// What a provider says is wrong.
+/// An error of a provider.
 struct ProviderError<'a> {
     status: u16,
     headers: &'a HeaderMap,
@@ -62,7 +62,7 @@ fn complained(said: &ProviderError<'_>, model: &Model, registry: &Registry) -> F
         .cause(Cause::Status(status))
         .detail(json!({"status": status, "provider": provider, "model": model.id}));
     failure.hint = hint(class, status, error, message, model, registry);
-    // Said of the server, not of the request.
+    // The error is about the server, not the request.
     failure.outage = class == Class::Transient && matches!(status, 503 | 529);
     if matches!(class, Class::RateLimited | Class::Transient) {
         failure.retry_after_ms = retry_after::wait(said.headers, error, said.now).map(crate::clock::millis);
@@ -70,7 +70,7 @@ fn complained(said: &ProviderError<'_>, model: &Model, registry: &Registry) -> F
     failure
 }
 
-/// Tells the gate how a call ended. A failure that only asks for patience then says for how long.
+/// Reports the outcome of a call to the rate limiter. A rate limit failure then has the time to wait.
 pub(super) fn tell<T>(pass: &CallPermit, outcome: &mut Result<T, Failure>, now: Millis) {
     match outcome {
         Ok(_) => drop(pass.tell(CallResult::Well, "", now)),
@@ -82,7 +82,7 @@ pub(super) fn tell<T>(pass: &CallPermit, outcome: &mut Result<T, Failure>, now: 
     }
 }
 
-/// What a failed call says about its provider.
+/// What a failed call shows about its provider.
 fn finding(failure: &Failure) -> CallResult {
     match failure.class {
         Class::RateLimited => CallResult::Busy(failure.retry_after_ms),
@@ -91,13 +91,13 @@ fn finding(failure: &Failure) -> CallResult {
     }
 }
 
-/// The failure that an error object inside an answer means.
+/// The failure for an error object inside an answer.
 pub(super) fn interrupted(error: &Value, model: &Model, registry: &Registry) -> Failure {
     let how = format!("{} ended its answer with an error", model.provider.name);
     inside(error, &how, model, registry)
 }
 
-/// The failure of a whole answer in which there is none.
+/// The failure for an answer body without an answer.
 pub(super) fn no_answer(body: &Value, model: &Model, registry: &Registry) -> Failure {
     inside(body, &format!("{} sent no answer", model.provider.name), model, registry)
 }
@@ -123,32 +123,32 @@ fn inside(error: &Value, how: &str, model: &Model, registry: &Registry) -> Failu
         text if text.is_empty() => clip(&error.to_string()),
         text => clip(&text),
     };
-    // Without a code its words decide whether what is asked is refused.
+    // Without a code, the words decide whether the content is refused.
     let refused = moderation::is_said(error, &message.to_lowercase());
     let status = code.unwrap_or(if refused { 403 } else { 500 });
-    // Inside of an answer no header says when to ask again, so no clock is read.
+    // An error inside an answer has no headers with a time, so no clock is needed.
     let headers = HeaderMap::new();
     let complaint = ProviderError { status, headers: &headers, error, message: &message, how, now: 0 };
     complained(&complaint, model, registry)
 }
 
-/// The failure of a call that got no answer at all.
+/// The failure of a call without any answer.
 pub(super) fn unreachable(error: &reqwest::Error, provider: &Provider) -> Failure {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     let why = causes.map(ToString::to_string).last().unwrap_or_else(|| error.to_string());
     if error.is_builder() {
         return Failure::permanent(format!(
-            "the address of {}, `{}`, is no URL: {why}",
+            "the address of {}, `{}`, is not a URL: {why}",
             provider.name,
             provider.shown_url()
         ))
-        .hint(format!("mend base_url under [providers.{}] or its environment variable", provider.name));
+        .hint(format!("correct base_url in [providers.{}] or its environment variable", provider.name));
     }
     let failure =
         Failure::transient(format!("cannot reach {} at {}: {why}", provider.name, provider.shown_url()));
     let failure = if error.is_connect() { failure.outage() } else { failure };
     failure.hint(format!(
-        "is the server running there? ATOLL_{}_BASE_URL points the provider somewhere else",
+        "check that the server is running there, or set another address in ATOLL_{}_BASE_URL",
         provider.name.to_uppercase().replace('-', "_")
     ))
 }
@@ -163,7 +163,7 @@ fn class(status: u16, error: &Value, message: &str) -> Class {
             "insufficient_quota" | "billing_error" | "billing_hard_limit_reached" | "account_deactivated"
         )
     }) || lower.contains("credit balance is too low");
-    // Gemini answers 400 to a wrong or expired key.
+    // Gemini returns 400 for a wrong or expired key.
     let keyless = error["details"]
         .as_array()
         .into_iter()
@@ -201,24 +201,24 @@ fn hint(
             "the account of {} is exhausted: add credit, or use another provider",
             provider.name
         )),
-        Class::Refused => Some("reword the prompt, or name another model".to_owned()),
+        Class::Refused => Some("reword the prompt, or use another model".to_owned()),
         Class::RateLimited if lower.contains("per day") || error.to_string().contains("PerDay") => {
-            Some("the provider's limit of a day is used up: use another model meanwhile".to_owned())
+            Some("the daily limit of the provider is used up: use another model meanwhile".to_owned())
         }
         Class::Permanent if provider.kind == ProviderKind::Ollama && status == 404 => {
-            Some(format!("`ollama pull {}` brings it there", model.id))
+            Some(format!("download it with `ollama pull {}`", model.id))
         }
         Class::Transient if is_loading(&lower) => Some("the server is still loading its model".to_owned()),
         Class::Permanent if is_unknown_model(error, &lower) => Some(match nearest_model(model, registry) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("{} has no model called `{}`", provider.name, model.id),
+            None => format!("{} has no model `{}`", provider.name, model.id),
         }),
         Class::Permanent if matches!(status, 400 | 422) && LIMITS.iter().any(|name| lower.contains(name)) => {
             let told = if ["context", "input", "prompt"].iter().any(|word| lower.contains(word)) {
                 "the request and `max_tokens` together may be too long for this model: lower `max_tokens`, send \
                  less, or use one with a larger context"
             } else {
-                "set another `max_tokens` on the step, or describe the model with its `max_output` in atoll.toml"
+                "set another `max_tokens` in the step, or set `max_output` of the model in atoll.toml"
             };
             Some(told.to_owned())
         }
@@ -226,7 +226,7 @@ fn hint(
             "the request is too long for this model: send less, or use one with a larger context".to_owned(),
         ),
         Class::Permanent if status == 404 && !error.is_object() => Some(format!(
-            "is {} the address of its API? Set base_url under [providers.{}] in atoll.toml",
+            "check whether {} is the address of its API: set base_url in [providers.{}] of atoll.toml",
             provider.shown_url(),
             provider.name
         )),
@@ -234,14 +234,14 @@ fn hint(
     }
 }
 
-/// Whether a server says that its model is not there yet, but will be.
+/// Whether the error means that the model is still being loaded.
 fn is_loading(lower: &str) -> bool {
     ["loading model", "model is loading", "currently loading", "loading the model"]
         .iter()
         .any(|w| lower.contains(w))
 }
 
-/// Whether `failure` is that of a server that is still loading its model.
+/// Whether `failure` is of a server that is still loading its model.
 pub(super) fn loads(failure: &Failure) -> bool {
     failure.class == Class::Transient
         && failure.status().is_some()
@@ -256,7 +256,7 @@ fn nearest_model<'a>(model: &Model, registry: &'a Registry) -> Option<&'a str> {
     registry.nearest(&model.id, Some(&model.provider.name)).filter(|near| *near != model.id)
 }
 
-/// Whether the model is not known there: not each complaint that speaks of a model says so.
+/// Whether the model is unknown there; not every error about a model means that.
 fn is_unknown_model(error: &Value, lower: &str) -> bool {
     const WORDS: [&str; 7] = [
         "does not exist",
@@ -269,7 +269,7 @@ fn is_unknown_model(error: &Value, lower: &str) -> bool {
     ];
     let code = error.get("code").and_then(Value::as_str).unwrap_or_default();
     let unknown = lower.contains("model") && WORDS.iter().any(|word| lower.contains(word));
-    // Anthropic says no more than the name.
+    // Anthropic returns only the name.
     let named = kind(error) == "not_found_error" && lower.starts_with("model:");
     matches!(code, "model_not_found" | "unknown_model") || unknown || named
 }
@@ -278,12 +278,12 @@ fn kind(error: &Value) -> &str {
     error.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What a provider says in words: in which of many places.
+/// The message of an error, which can be in one of many locations.
 pub(super) fn said(error: &Value) -> String {
     for place in ["message", "detail", "msg", "error_msg", "error_message"] {
         match &error[place] {
             Value::String(text) => return text.clone(),
-            // What is wrong with each field (FastAPI).
+            // Errors of each field (FastAPI).
             Value::Array(list) => {
                 let each = list.iter().map(|one| {
                     let at = one["loc"].as_array().into_iter().flatten().filter_map(Value::as_str);

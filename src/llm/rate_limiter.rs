@@ -1,5 +1,5 @@
-//! How many calls of one provider are under way: fewer once it has asked for patience, none for a while once it is
-//! down, and step by step more again. All steps of a run share it.
+//! Limits the concurrent calls to a provider: fewer after a rate limit, none for a while if it is down,
+//! then gradually more. All steps of a run share it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,22 +9,21 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, Millis};
 use crate::verb::{Class, Failure};
 
-/// Failures in a row after which a provider counts as down.
+/// Consecutive failures after which a provider counts as down.
 const DOWN: u32 = 5;
-/// For how long it is left alone then, in milliseconds; doubled with every call that finds it still down.
+/// First pause for a provider that is down, in milliseconds; doubled with every failed call.
 const FIRST_REST: Millis = 5_000;
 const LONGEST_REST: Millis = 300_000;
-/// The longest that a call waits at the gate, in milliseconds; beyond that it fails and says when to come again.
+/// Longest wait of a call, in milliseconds; longer waits fail with the time of the next attempt.
 const PATIENCE: Millis = 60_000;
 
-/// The first pause after a provider asked for patience and named no time, in milliseconds; doubled each time that it does so
-/// again.
+/// First pause after a rate limit without a time, in milliseconds; doubled each time.
 const FIRST_PAUSE: Millis = 1_000;
-/// A provider that does nothing but ask for patience for so long, and so many times in a row, counts as down.
+/// Time and number of consecutive rate limits after which a provider counts as down.
 const BUSY_FOR: Millis = 300_000;
 const BUSY: u32 = 8;
 
-/// The gate before one provider.
+/// Rate limiter and circuit breaker of one provider.
 pub(super) struct RateLimiter {
     provider: String,
     most: f64,
@@ -34,46 +33,45 @@ pub(super) struct RateLimiter {
 
 #[derive(Default)]
 struct LimiterState {
-    /// How many calls may be under way: grows by one each time that so many have been answered, halves when the
-    /// provider asks for patience.
+    /// Most concurrent calls: grows by one after this number of answers, and is halved by a rate limit.
     limit: f64,
     under_way: usize,
-    /// Nothing begins before.
+    /// Time before which no call starts.
     shut_until: Millis,
-    /// Failures in a row of calls that found it down.
+    /// Consecutive calls that found it down.
     failures: u32,
-    /// What the last of them said.
+    /// Message of the last failure.
     cause: String,
-    /// How often in a row it asked for patience, and since when.
+    /// Consecutive rate limits, and the time of the first.
     busy: u32,
     busy_since: Millis,
-    /// How often the gate was shut: what calls from before say about the provider is known already.
+    /// Number of pauses. Results of calls from before the last pause are already known.
     epoch: u64,
 }
 
-/// What a call says about its provider.
+/// What a call shows about its provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallResult {
-    /// It answers.
+    /// It answered.
     Well,
-    /// It asked for patience, for so many milliseconds where it said so.
+    /// Rate limit, with the time to wait in milliseconds if known.
     Busy(Option<Millis>),
-    /// It is down, and overloaded where it said so.
+    /// It is down; `overloaded` if it says so.
     Down { overloaded: bool },
-    /// It is there; the request was at fault.
+    /// It is up, and the request was at fault.
     There,
 }
 
-/// What follows from a finding for the call that has it.
+/// Advice for a call after its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct LimiterAdvice {
-    /// How long to wait where the provider asked for patience.
+    /// Time to wait after a rate limit, in milliseconds.
     pub(super) pause: Option<Millis>,
-    /// Whether it does nothing else any more.
+    /// Whether the provider counts as down because of rate limits.
     pub(super) outage: bool,
 }
 
-/// The permission to call.
+/// Permission for a call.
 pub(super) struct CallPermit {
     gate: Arc<RateLimiter>,
     epoch: u64,
@@ -82,20 +80,20 @@ pub(super) struct CallPermit {
 pub(super) enum LimiterWait {
     /// Until another call has ended.
     Turn,
-    /// For so many milliseconds.
+    /// For this time in milliseconds.
     Shut { span: Millis, failures: u32, cause: String },
 }
 
 impl RateLimiter {
-    /// The gate before `provider`, for at most `most` calls at a time.
+    /// A rate limiter for `provider` with at most `most` concurrent calls.
     pub(super) fn new(provider: &str, most: usize) -> Arc<Self> {
         let most = f64::from(u32::try_from(most).unwrap_or(u32::MAX));
         let state = LimiterState { limit: most, ..LimiterState::default() };
         Arc::new(Self { provider: provider.to_owned(), most, state: Mutex::new(state), left: Notify::new() })
     }
 
-    /// Waits for the permission to call; says for what. A call that has somewhere else to go (`elsewhere`) does not
-    /// wait for a provider that is down.
+    /// Waits for the permission to call, and reports the reason. A call with an alternative model
+    /// (`elsewhere`) does not wait for a provider that is down.
     pub(super) async fn enter(
         self: &Arc<Self>,
         clock: &dyn Clock,
@@ -103,7 +101,7 @@ impl RateLimiter {
         say: &(dyn Fn(String) + Send + Sync),
     ) -> Result<CallPermit, Failure> {
         loop {
-            // Listens before it looks: a call that ends in between is not missed.
+            // Registers before the check, so that a call that ends in between is not missed.
             let mut left = std::pin::pin!(self.left.notified());
             left.as_mut().enable();
             let (span, failures, cause) = match self.step_in(clock.now()) {
@@ -127,7 +125,7 @@ impl RateLimiter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The permission to call, if there is one without waiting.
+    /// The permission to call, if it is available without waiting.
     pub(super) fn step_in(self: &Arc<Self>, now: Millis) -> Result<CallPermit, LimiterWait> {
         let mut state = self.state();
         if state.shut_until > now {
@@ -145,21 +143,21 @@ impl RateLimiter {
         let name = &self.provider;
         match (failures >= DOWN, cause) {
             (true, cause) => format!("{name} failed {failures} times in a row, the last time with `{cause}`"),
-            (false, "") => format!("{name} asked for patience"),
-            (false, cause) => format!("{name} asked for patience (`{cause}`)"),
+            (false, "") => format!("{name} sent a rate limit"),
+            (false, cause) => format!("{name} sent a rate limit (`{cause}`)"),
         }
     }
 
     fn shut(&self, span: Millis, failures: u32, cause: &str) -> Failure {
         let class = if failures >= DOWN { Class::Transient } else { Class::RateLimited };
-        let message = format!("{}; it is asked again in {}", self.why(failures, cause), seconds(span));
+        let message = format!("{}; the next attempt is in {}", self.why(failures, cause), seconds(span));
         let failure = Failure::new(class, message).retry_after(Duration::from_millis(span));
         if failures >= DOWN { failure.outage() } else { failure }
     }
 }
 
 impl CallPermit {
-    /// Tells what the call found out at the moment `now`, and the provider's words where it failed.
+    /// Reports the result of the call at the time `now`, with the message of the provider if it failed.
     pub(super) fn tell(&self, finding: CallResult, cause: &str, now: Millis) -> LimiterAdvice {
         let mut state = self.gate.state();
         let before = whole(state.limit);
@@ -198,7 +196,7 @@ impl CallPermit {
                 if state.failures >= DOWN {
                     let rest = FIRST_REST.saturating_mul(1 << (state.failures - DOWN).min(16));
                     state.shut_until = now.saturating_add(rest.min(LONGEST_REST));
-                    // One call at a time finds out whether it is back.
+                    // Single calls check whether it is up again.
                     state.limit = 1.0;
                     state.epoch += 1;
                 } else if overloaded {
@@ -217,8 +215,8 @@ impl CallPermit {
 }
 
 impl LimiterState {
-    /// How long to wait where the provider asks for patience, for `span` if it says so. No time is none, and so is one of
-    /// less than a second that was waited for in vain.
+    /// Time to wait after a rate limit: `span`, unless it is missing, zero, or was less than a second and
+    /// did not help.
     fn pause(&self, span: Option<Millis>) -> Millis {
         let times = self.busy.max(1) - 1;
         match span {
@@ -230,7 +228,7 @@ impl LimiterState {
     fn halve(&mut self) {
         let running = f64::from(u32::try_from(self.under_way).unwrap_or(u32::MAX));
         self.limit = (self.limit.min(running) / 2.0).max(1.0);
-        // What the other calls of this burst are told is no news any more.
+        // The results of other calls in this burst are already known.
         self.epoch += 1;
     }
 }
@@ -272,7 +270,7 @@ mod tests {
             pass.tell(BUSY, "no", 1_000);
         }
         drop(burst);
-        assert!(in_flight(&gate, 7_999).is_empty(), "nobody calls before the time that it asked for is over");
+        assert!(in_flight(&gate, 7_999).is_empty(), "no call before the requested time is over");
         assert_eq!(in_flight(&gate, 8_000).len(), 8);
     }
 
@@ -302,10 +300,10 @@ mod tests {
         drop(burst);
         assert!(in_flight(&gate, 4_999).is_empty());
         let probe = in_flight(&gate, 5_000);
-        assert_eq!(probe.len(), 1, "one call finds out whether it is back");
+        assert_eq!(probe.len(), 1, "one call checks whether it is up again");
         probe[0].tell(DEAD, "no", 5_000);
         drop(probe);
-        assert!(in_flight(&gate, 14_999).is_empty(), "it rests twice as long");
+        assert!(in_flight(&gate, 14_999).is_empty(), "the pause is twice as long");
         let probe = in_flight(&gate, 15_000);
         probe[0].tell(CallResult::Well, "no", 15_000);
         drop(probe);
@@ -335,7 +333,7 @@ mod tests {
         let gate = RateLimiter::new("acme", 4);
         for now in [0, 2_000, 4_000] {
             let told = gate.step_in(now).ok().unwrap().tell(CallResult::Busy(Some(2_000)), "no", now);
-            assert_eq!(told.pause, Some(2_000), "a time that is named is kept to");
+            assert_eq!(told.pause, Some(2_000), "a given time is respected");
         }
     }
 
@@ -388,6 +386,6 @@ mod tests {
         gate.step_in(0).ok().unwrap().tell(CallResult::Busy(Some(61_000)), "no", 0);
         let failure = gate.enter(&clock, false, &|_| {}).await.err().unwrap();
         assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(61_000)));
-        assert_eq!(failure.message, "acme asked for patience (`no`); it is asked again in 61 s");
+        assert_eq!(failure.message, "acme sent a rate limit (`no`); the next attempt is in 61 s");
     }
 }

@@ -1,11 +1,11 @@
-//! What a provider's word for the end of an answer says, where it is none of the words that its description has.
+//! Interprets undocumented stop reasons of providers.
 
 use crate::llm::StopReason;
 
-/// Parts of words for a limit of tokens.
+/// Parts of reasons for a token limit.
 const LIMITS: [&str; 6] =
     ["length", "max_token", "max_output", "max_completion", "context_window", "token_limit"];
-/// Parts of words for an answer that is not whole.
+/// Parts of reasons for an incomplete answer.
 const BROKEN: [&str; 18] = [
     "not_finish",
     "unfinish",
@@ -26,20 +26,20 @@ const BROKEN: [&str; 18] = [
     "unavailable",
     "exception",
 ];
-/// Parts of words for an answer that was withheld.
+/// Parts of reasons for a withheld answer.
 const WITHHELD: [&str; 8] =
     ["filter", "sensitive", "safety", "guardrail", "moderation", "recitation", "blocked", "prohibited"];
 
-/// Parts of words for an answer that is whole.
+/// Parts of reasons for a complete answer.
 const ENDED: [&str; 9] = ["stop", "end", "eos", "tool", "call", "complete", "finish", "done", "success"];
 
-/// Whether the word, one for no other reason, says that the answer is whole.
+/// Whether the reason, if it matches nothing else, means a complete answer.
 pub(super) fn is_end(reason: &str) -> bool {
     let lower = reason.to_ascii_lowercase();
     stop(reason) == Some(StopReason::Other) && ENDED.iter().any(|word| lower.contains(word))
 }
 
-/// Why the answer ended, by a word for it; nothing if the word says that it is not whole.
+/// The stop reason for a word; `None` if it means an incomplete answer.
 pub(super) fn stop(reason: &str) -> Option<StopReason> {
     let lower = reason.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));

@@ -1,8 +1,7 @@
-//! What is known about models and their providers: dialect, address, limits, features, prices.
-//! It must never know a request, a key's value or the network. The facts stand in `models.toml`, embedded here and
-//! extended by the tables `[providers.NAME]`, `[models."NAME"]` and `[aliases]` of the user's `models.toml` and the
-//! project's `atoll.toml`.
-//! Start with [`Registry::find`].
+//! Registry of models and providers: wire format, address, limits, features, prices. This module does not
+//! know requests, values of keys or the network. The data is in `models.toml`, which is embedded and
+//! extended by the tables `[providers.NAME]`, `[models."NAME"]` and `[aliases]` of the user's `models.toml`
+//! and the project's `atoll.toml`. Start with [`Registry::find`].
 
 mod batching;
 mod bound;
@@ -29,15 +28,15 @@ pub struct Registry {
     providers: Arc<BTreeMap<String, Arc<Provider>>>,
     models: Arc<BTreeMap<String, Arc<Model>>>,
     aliases: Arc<BTreeMap<String, Vec<String>>>,
-    /// What the project changes of what is known without it.
+    /// Changes by the project.
     changed: Arc<Vec<String>>,
 }
 
-/// Which wire format a provider speaks.
+/// Wire format of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderKind {
-    /// Chat completions, as OpenAI and most servers speak them.
+    /// Chat completions of OpenAI and most servers.
     Openai,
     /// OpenAI's Responses.
     OpenaiResponses,
@@ -49,56 +48,56 @@ pub enum ProviderKind {
     Ollama,
 }
 
-/// How a model comes to an answer that fits a schema. Whatever the way, the answer is checked.
+/// How a model is made to follow a schema. The answer is always checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaMode {
-    /// The provider holds it to the schema.
+    /// The provider enforces the schema.
     Native,
-    /// It fills in the arguments of a tool that it has to call.
+    /// The model must call a tool whose input is the answer.
     Tool,
-    /// It is asked to in words.
+    /// The schema is part of the prompt.
     Words,
 }
 
-/// Where models are served.
+/// A provider of models.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// Its name, the part before the slash.
+    /// Name, the part before the slash.
     pub name: String,
-    /// Its wire format.
+    /// Wire format.
     pub kind: ProviderKind,
-    /// Where its API begins, without a slash at the end.
+    /// Base address of its API, without a trailing slash.
     pub base_url: String,
-    /// The environment variable that holds its key; `None` where it needs none.
+    /// Environment variable with its key; `None` if it needs none.
     pub key_env: Option<String>,
-    /// A command that prints its key, for where the environment has none: the program and its arguments.
+    /// Command that prints its key if the variable is not set: program and arguments.
     pub key_command: Vec<String>,
-    /// Whether the project says where it is.
+    /// Whether its address is from the project.
     pub(in crate::llm) address_of_project: bool,
-    /// Whether the project says which key it gets.
+    /// Whether its key name is from the project.
     pub(in crate::llm) key_of_project: bool,
-    /// Why its key is not sent, where the project decides to whom and the user has not allowed it.
+    /// Why its key is not sent, if the project decides about that and the user has not allowed it.
     pub withheld: Option<Withheld>,
-    /// Environment variables that move `base_url`, the first that is set wins.
+    /// Environment variables that override `base_url`; the first that is set takes precedence.
     pub base_url_env: Vec<String>,
-    /// What its models cost unless an entry says otherwise; zero dollars where they are free, which is still counted.
+    /// Default price of its models; zero if they are free, which is still counted.
     pub price: Option<Price>,
-    /// The provider whose entries of models of the same name hold here too: the same models in another wire format.
+    /// Provider whose model entries also apply here: the same models in another wire format.
     pub like: Option<String>,
-    /// Most calls of it that are under way at the same time.
+    /// Most concurrent calls.
     pub concurrency: usize,
-    /// How long it may say nothing before a call is given up.
+    /// Longest silence before a call fails.
     pub idle: Duration,
-    /// How it takes batches; `None` where it takes none.
+    /// Batch settings; `None` if it does not support batches.
     pub batch: Option<Batching>,
-    /// The field that limits the answer, where the dialect has several; empty where there is none.
+    /// Field for the token limit, if the wire format has several; empty if there is none.
     pub max_tokens_field: String,
-    /// What its models can do unless an entry says otherwise.
+    /// Default features of its models.
     pub features: Features,
 }
 
 impl Provider {
-    /// Where its API begins, without a user name and password.
+    /// Base address without user name and password, for display.
     pub fn shown_url(&self) -> String {
         without_userinfo(&self.base_url).into_owned()
     }
@@ -107,85 +106,85 @@ impl Provider {
 /// A key that is not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
-    /// What would be sent where.
+    /// Key and target.
     pub message: String,
     /// How to allow it.
     pub hint: String,
 }
 
-/// What a model can do.
+/// Features of a model.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, written as such in the registry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Features {
-    /// Takes a temperature.
+    /// Supports a temperature.
     pub temperature: bool,
-    /// Holds itself to a JSON Schema of an object.
+    /// Supports a JSON Schema for objects.
     pub json_schema: bool,
-    /// Holds itself to a JSON Schema of anything.
+    /// Supports a JSON Schema for any value.
     pub json_any: bool,
-    /// Calls tools.
+    /// Supports tools.
     pub tools: bool,
-    /// Takes an effort.
+    /// Supports an effort.
     pub effort: bool,
-    /// Takes a seed.
+    /// Supports a seed.
     pub seed: bool,
-    /// Takes texts at which to stop.
+    /// Supports stop texts.
     pub stop: bool,
-    /// Sees pictures.
+    /// Supports images.
     pub images: bool,
-    /// Takes marks for its prompt cache.
+    /// Supports marks for its prompt cache.
     pub cache_marks: bool,
-    /// Takes a JSON Schema as one that is kept to in every letter, where it can be.
+    /// Supports strict JSON Schemas.
     pub strict: bool,
-    /// Takes the wish for figures at the end of a stream.
+    /// Supports requests for usage at the end of a stream.
     pub stream_options: bool,
 }
 
-/// Dollars per million tokens.
+/// Price in US dollars per million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Read.
+    /// Input.
     #[serde(deserialize_with = "project::dollars")]
     pub input: f64,
-    /// Written.
+    /// Output.
     #[serde(deserialize_with = "project::dollars")]
     pub output: f64,
-    /// Read from the prompt cache; like `input` where absent.
+    /// Input from the prompt cache; by default like `input`.
     #[serde(default, deserialize_with = "project::maybe_dollars")]
     pub cache_read: Option<f64>,
-    /// Written to the prompt cache; like `input` where absent.
+    /// Input that is written to the prompt cache; by default like `input`.
     #[serde(default, deserialize_with = "project::maybe_dollars")]
     pub cache_write: Option<f64>,
-    /// The share of all this that a call in a batch costs, e.g. 0.5; absent where there are no batches.
+    /// Factor for calls in batches, such as 0.5; absent if there are no batches.
     #[serde(default, deserialize_with = "project::maybe_share")]
     pub batch: Option<f64>,
 }
 
-/// A model as it is asked.
+/// A model.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Its name at the provider.
+    /// Name at the provider.
     pub id: String,
-    /// Who serves it.
+    /// Provider.
     pub provider: Arc<Provider>,
-    /// Tokens it can read and write together, where known.
+    /// Context size in tokens, if known.
     pub context: Option<u64>,
-    /// Most tokens it can write in one answer, where known.
+    /// Maximum output in tokens, if known.
     pub max_output: Option<u64>,
-    /// Tokens it is allowed to write when the request names no limit.
+    /// Default token limit of an answer.
     pub default_output: u64,
-    /// What it can do.
+    /// Features.
     pub features: Features,
-    /// What it costs; `None` where nobody knows.
+    /// Price; `None` if unknown.
     pub price: Option<Price>,
 }
 
-/// Why a registry cannot be used, or has no such model.
+/// Error of a registry: invalid, or an unknown model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RegistryError {
-    /// What is wrong.
+    /// Message.
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
@@ -195,23 +194,23 @@ const EMBEDDED: &str = include_str!("models.toml");
 const DEFAULT_OUTPUT: u64 = 8192;
 
 impl Registry {
-    /// The embedded facts alone.
+    /// The embedded registry.
     pub fn embedded() -> Result<Self, RegistryError> {
         Self::extended("models.toml", "")
     }
 
-    /// The embedded facts, extended by the text of a TOML file called `name`; of that file only the tables
-    /// `providers` and `models` are read. A key given there replaces the embedded one, all others stay.
+    /// The embedded registry, extended by the text of a TOML file `name`. Only the tables `providers` and
+    /// `models` are read; keys there replace embedded ones.
     pub fn extended(name: &str, text: &str) -> Result<Self, RegistryError> {
         Self::layered([(name, text)])
     }
 
-    /// The embedded facts, extended by several files `(name, text)`, of which later ones win.
+    /// The embedded registry, extended by files `(name, text)`; later files take precedence.
     pub fn layered<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, RegistryError> {
         Self::of_project(files, None)
     }
 
-    /// The same with the file of a project on top, whose word about addresses and keys is not the user's.
+    /// The registry extended by the file of a project, whose addresses and keys are not those of the user.
     pub fn of_project<'a>(
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
         project: Option<(&'a str, &'a str)>,
@@ -226,8 +225,8 @@ impl Registry {
         facts.close()
     }
 
-    /// The same registry with providers moved to where `env` says: `ATOLL_NAME_BASE_URL`, then the names that the
-    /// provider's own SDK reads (`OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`).
+    /// The registry with base addresses from the environment: `ATOLL_NAME_BASE_URL`, then the variables of
+    /// the provider's SDK (`OPENAI_BASE_URL`, `ANTHROPIC_BASE_URL`).
     #[must_use]
     pub fn with_base_urls(&self, env: impl Fn(&str) -> Option<String>) -> Self {
         self.with_providers(|provider| {
@@ -237,7 +236,7 @@ impl Registry {
         })
     }
 
-    /// The same registry with those providers that `change` gives in the place of others.
+    /// The registry with providers replaced by `change`.
     fn with_providers(&self, change: impl Fn(&Provider) -> Option<Provider>) -> Self {
         let providers: BTreeMap<_, _> = self
             .providers
@@ -254,7 +253,7 @@ impl Registry {
         Self { providers: Arc::new(providers), models: Arc::new(models), ..self.clone() }
     }
 
-    /// The names that `name` stands for: those of an alias, in the order in which they are to be tried, else itself.
+    /// The models of an alias in the order in which to try them, or `name` itself.
     pub fn resolve_alias<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         match self.aliases.get(name) {
             Some(names) => names.iter().map(String::as_str).collect(),
@@ -262,7 +261,7 @@ impl Registry {
         }
     }
 
-    /// The model called `name`: a name of the registry, an alias (the first model of it), or `provider/name` for any
+    /// The model `name`: a name of the registry, an alias (its first model), or `provider/name` for any
     /// model of a known provider.
     pub fn find(&self, name: &str) -> Result<Arc<Model>, RegistryError> {
         if let Some(model) = self.models.get(name) {
@@ -299,7 +298,7 @@ impl Registry {
         nearest(name, known.chain(aliases))
     }
 
-    /// All aliases with the names they stand for.
+    /// All aliases with their models.
     pub fn aliases(&self) -> impl Iterator<Item = (&str, &[String])> {
         self.aliases.iter().map(|(name, meant)| (name.as_str(), meant.as_slice()))
     }
@@ -314,7 +313,7 @@ impl Registry {
         self.providers.values()
     }
 
-    /// The environment variables that hold keys, each once.
+    /// Environment variables with keys, each once.
     pub fn key_names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.providers.values().filter_map(|p| p.key_env.clone()).collect();
         names.sort_unstable();
@@ -322,13 +321,13 @@ impl Registry {
         names
     }
 
-    /// The commands that print keys, by the name of the environment variable that they stand in for.
+    /// Commands that print keys, by the environment variable that they replace.
     pub fn key_commands(&self) -> BTreeMap<String, Vec<String>> {
         let with = |p: &Arc<Provider>| Some((p.key_env.clone()?, p.key_command.clone()));
         self.providers.values().filter(|p| !p.key_command.is_empty()).filter_map(with).collect()
     }
 
-    /// The provider called `name`.
+    /// The provider `name`.
     pub fn provider(&self, name: &str) -> Result<&Arc<Provider>, RegistryError> {
         self.providers.get(name).ok_or_else(|| {
             let near = nearest(name, self.providers.keys().map(String::as_str));
@@ -336,7 +335,9 @@ impl Registry {
             RegistryError {
                 message: format!("unknown provider `{name}`"),
                 hint: Some(
-                    near.map_or(format!("known are {known}"), |near| format!("did you mean `{near}`?")),
+                    near.map_or(format!("known providers: {known}"), |near| {
+                        format!("did you mean `{near}`?")
+                    }),
                 ),
             }
         })
@@ -347,8 +348,8 @@ impl Registry {
         RegistryError {
             message: format!("unknown model `{name}`"),
             hint: Some(format!(
-                "{}a model outside the registry is written `provider/name` (providers: {}), or described under \
-                 [models.\"{name}\"] in atoll.toml",
+                "{}write a model outside the registry as `provider/name` (providers: {}), or define it in \
+                 [models.\"{name}\"] of atoll.toml",
                 near.unwrap_or_default(),
                 self.providers.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
             )),
@@ -367,7 +368,7 @@ fn unknown_provider<'a>(
     RegistryError {
         message: format!("unknown provider `{provider}` in the model name `{name}`"),
         hint: Some(format!(
-            "{near}known are {known}; another one is described under [providers.{provider}] in atoll.toml"
+            "{near}known providers: {known}; define another one in [providers.{provider}] of atoll.toml"
         )),
     }
 }
@@ -385,18 +386,18 @@ impl Model {
         }
     }
 
-    /// The same model behind another provider, which may be able to say less.
+    /// The model at another provider, which may support less.
     fn at(&self, provider: &Arc<Provider>) -> Self {
         let features = self.features.both(provider.features);
         Self { provider: provider.clone(), features, ..self.clone() }
     }
 
-    /// `provider/name`: the same for every way to write the model.
+    /// `provider/name`, the same for all names of the model.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.provider.name, self.id)
     }
 
-    /// How the model is brought to an answer that fits `shape`.
+    /// How the model is made to follow `shape`.
     pub fn means(&self, shape: &ResponseSchema) -> SchemaMode {
         let object = shape.schema["type"] == "object";
         let said = self.provider.kind != ProviderKind::Anthropic || crate::llm::can_say(&shape.schema);
@@ -412,8 +413,8 @@ impl Model {
         }
     }
 
-    /// What a call that used `usage` counts for: `calls`, `tokens_in` (all that was read), `tokens_cached` (the part
-    /// of it from the cache), `tokens_out`, and `usd` where the price is known.
+    /// The meter for `usage`: `calls`, `tokens_in` (all input), `tokens_cached` (input from the cache),
+    /// `tokens_out`, and `usd` if the price is known.
     pub fn meter(&self, usage: &TokenUsage) -> Meter {
         let mut meter = Meter::new().with("calls", 1.0);
         meter.add("tokens_in", count(usage.tokens_in));
@@ -429,16 +430,16 @@ impl Model {
 }
 
 impl Price {
-    /// Nothing.
+    /// Free of charge.
     pub const FREE: Self = Self { input: 0.0, output: 0.0, cache_read: None, cache_write: None, batch: None };
 
-    /// Whether nothing costs anything.
+    /// Whether everything is free.
     pub fn is_free(&self) -> bool {
         let cached = [self.cache_read, self.cache_write];
         self.input <= 0.0 && self.output <= 0.0 && cached.iter().flatten().all(|price| *price <= 0.0)
     }
 
-    /// Dollars for `usage`.
+    /// Cost of `usage` in US dollars.
     pub fn of(&self, usage: &TokenUsage) -> f64 {
         let plain = usage.tokens_in.saturating_sub(usage.cache_read + usage.cache_write);
         let cache_read = self.cache_read.unwrap_or(self.input);

@@ -9,42 +9,42 @@ use crate::llm::registry::Model;
 use crate::schema::Schema;
 use crate::value::{Digest, Value};
 
-/// What is asked of a model, whatever its provider.
+/// Request to a model of any provider.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelRequest {
-    /// The model, as the registry or `provider/name` names it.
+    /// Name of the model in the registry, or `provider/name`.
     pub model: String,
-    /// What stands above the conversation.
+    /// System text.
     pub system: Option<String>,
     /// The conversation; the last message is the one to answer.
     pub messages: Vec<ChatMessage>,
-    /// 0 to 2; left to the provider where absent, and for models that do not take one.
+    /// Temperature from 0 to 2; by default, and for models without support, that of the provider.
     pub temperature: Option<f64>,
-    /// Most tokens to answer with; the registry's default where absent.
+    /// Token limit of the answer; by default that of the registry.
     pub max_tokens: Option<u64>,
-    /// How hard to think, for models that take it.
+    /// Thinking effort, for models that support it.
     pub effort: Option<Effort>,
-    /// For providers that take one.
+    /// Seed, for providers that support it.
     pub seed: Option<u64>,
-    /// Texts at which the answer ends.
+    /// Stop texts.
     pub stop: Vec<String>,
-    /// The schema that the answer shall fit; enforced by the provider where it can.
+    /// Schema of the answer; enforced by the provider if possible.
     pub schema: Option<ResponseSchema>,
-    /// Mark the unchanging beginning of the request for the provider's prompt cache.
+    /// Whether to mark the constant beginning of the request for the prompt cache.
     pub cache_prompt: bool,
-    /// Texts inside the request that differ from run to run (ports, nonces): not part of its identity.
+    /// Texts in the request that differ from run to run (ports, nonces), which are not part of its identity.
     pub volatile: Vec<String>,
-    /// Tools that the model may call. A schema that would need a tool of its own is not sent beside them.
+    /// Tools that the model may call. A schema that would need an answer tool is not sent in addition.
     pub tools: Vec<Tool>,
-    /// Whether an answer that calls no tool is of no use: a model whose calls are held to a schema has no other choice
-    /// then. Others are left to decide, for being forced costs them the words that they think in.
+    /// Whether an answer must call a tool. Enforced only for models with emulated tools, because others
+    /// would lose the text in which they think.
     pub must_call: bool,
 }
 
 /// A named JSON Schema for an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResponseSchema {
-    /// Letters, digits, `_` and `-`, at most 64: what providers accept.
+    /// Name with at most 64 letters, digits, `_` and `-`, as providers require.
     pub name: String,
     /// The schema.
     pub schema: Arc<Value>,
@@ -53,7 +53,7 @@ pub struct ResponseSchema {
 }
 
 impl ResponseSchema {
-    /// The shape that `schema` asks for. Its name is made from the schema's, e.g. a file's path, in letters that
+    /// The response schema for `schema`. Its name, such as a file path, is changed to characters that
     /// providers accept.
     pub fn of(schema: &Schema) -> Self {
         let name = schema.name();
@@ -69,39 +69,39 @@ impl ResponseSchema {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatMessage {
-    /// Who says it.
+    /// Speaker.
     pub role: Role,
     /// The text.
     pub content: String,
-    /// Pictures that are shown with it.
+    /// Images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<MessageImage>,
-    /// Tools that the model called in it.
+    /// Tool calls of the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
-    /// What became of the calls of the message before it; they stand in front of the text.
+    /// Results of the calls of the previous message, which come before the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub results: Vec<ToolResult>,
 }
 
 impl ChatMessage {
-    /// What somebody says, in words alone.
+    /// A message with text only.
     pub fn said(role: Role, content: impl Into<String>) -> Self {
         let (content, images, calls, results) = (content.into(), Vec::new(), Vec::new(), Vec::new());
         Self { role, content, images, calls, results }
     }
 
-    /// What the user says.
+    /// A message of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self::said(Role::User, content)
     }
 
-    /// What the model said.
+    /// A message of the model.
     pub fn assistant(content: impl Into<String>) -> Self {
         Self::said(Role::Assistant, content)
     }
 
-    /// Its length in bytes for whoever reads it; each picture counts like a page of text.
+    /// Size in bytes; each image counts like a page of text.
     pub fn size(&self) -> usize {
         let calls = self.calls.iter().map(ToolCall::size).sum::<usize>();
         let results = self.results.iter().map(|result| result.text.len()).sum::<usize>();
@@ -109,25 +109,25 @@ impl ChatMessage {
     }
 }
 
-/// A picture in a message.
+/// An image in a message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageImage {
-    /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`: what all providers take.
+    /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`, which all providers support.
     pub media_type: String,
-    /// Its bytes in base64; on a cassette their digest.
+    /// Content in base64; on a cassette its digest.
     pub data: Arc<str>,
 }
 
 impl MessageImage {
-    /// What a provider is taken to read for one, whatever its size: some 1,500 tokens.
+    /// Assumed size of any image, in bytes: about 1,500 tokens.
     const SIZE: usize = 5_250;
 
-    /// It as an address that holds its content.
+    /// The image as a data URL.
     pub(super) fn url(&self) -> String {
         format!("data:{};base64,{}", self.media_type, self.data)
     }
 
-    /// It as a cassette knows it.
+    /// The image with a digest instead of its content, for a cassette.
     pub(super) fn digested(&self) -> Self {
         let data = Digest::of(self.data.as_bytes()).to_string().into();
         Self { media_type: self.media_type.clone(), data }
@@ -136,22 +136,22 @@ impl MessageImage {
 
 impl fmt::Debug for MessageImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} letters", self.media_type, self.data.len())
+        write!(f, "{} of {} characters", self.media_type, self.data.len())
     }
 }
 
-/// Who says a message.
+/// Speaker of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// The asking side.
+    /// The user.
     User,
     /// The model.
     Assistant,
 }
 
 impl Role {
-    /// The word for it in both dialects.
+    /// Keyword in wire formats.
     pub fn word(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -160,24 +160,24 @@ impl Role {
     }
 }
 
-/// How hard a model shall think.
+/// Thinking effort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Effort {
-    /// As little as possible.
+    /// Minimal.
     Minimal,
-    /// Little.
+    /// Low.
     Low,
-    /// The middle.
+    /// Medium.
     Medium,
-    /// Much.
+    /// High.
     High,
-    /// As much as it can.
+    /// Maximum.
     Max,
 }
 
 impl Effort {
-    /// The word for it in both dialects.
+    /// Keyword in wire formats.
     pub fn word(self) -> &'static str {
         match self {
             Self::Minimal => "minimal",
@@ -189,53 +189,53 @@ impl Effort {
     }
 }
 
-/// What a model answered.
+/// Answer of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelResponse {
     /// The text.
     pub text: String,
-    /// Why it ended.
+    /// Stop reason.
     pub stop: StopReason,
-    /// Tools that it calls.
+    /// Tool calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
-    /// What it used.
+    /// Usage.
     pub usage: TokenUsage,
-    /// The model as the provider calls what answered.
+    /// Name of the answering model at the provider.
     pub model: String,
-    /// The provider's name in the registry.
+    /// Name of the provider in the registry.
     pub provider: String,
-    /// Whether it was read from a cassette.
+    /// Whether it was replayed from a cassette.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
 }
 
-/// Why an answer ended.
+/// Stop reason of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// The model was done.
+    /// The model finished.
     End,
-    /// It ran into the limit of tokens.
+    /// The token limit was reached.
     Length,
-    /// It wrote one of the stop texts.
+    /// A stop text was written.
     StopText,
-    /// The model declined.
+    /// The model refused.
     Refusal,
     /// The provider withheld it.
     ContentFilter,
-    /// It waits for what the tools bring that it calls.
+    /// The model waits for the results of tool calls.
     Tools,
-    /// Something else.
+    /// Another reason.
     Other,
 }
 
-/// What a call used, in tokens.
+/// Token usage of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenUsage {
-    /// All that was read, from the cache or not.
+    /// All input tokens, from the cache or not.
     pub tokens_in: u64,
-    /// All that was written, thinking included.
+    /// All output tokens, including thoughts.
     pub tokens_out: u64,
     /// The part of `tokens_in` that came from the provider's cache.
     #[serde(default)]
@@ -243,13 +243,13 @@ pub struct TokenUsage {
     /// The part of `tokens_in` that was written to the provider's cache.
     #[serde(default)]
     pub cache_write: u64,
-    /// The provider gave no figures: these are estimated from lengths.
+    /// Whether the numbers are estimated from lengths, because the provider reported none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
 }
 
 impl TokenUsage {
-    /// An estimate from lengths in bytes, at 3.5 bytes a token, rounded up.
+    /// An estimate from lengths in bytes: 3.5 bytes per token, rounded up.
     pub fn estimate(read: usize, written: usize) -> Self {
         let tokens = |bytes: usize| (bytes as u64 * 2).div_ceil(7);
         Self { tokens_in: tokens(read), tokens_out: tokens(written), estimated: true, ..Self::default() }
@@ -266,14 +266,13 @@ impl TokenUsage {
 }
 
 impl ModelRequest {
-    /// A digest by which it is told from other requests to `model`: the same however often it is asked, also where its
-    /// volatile texts are others.
+    /// A digest that identifies the request to `model`. It does not depend on volatile texts.
     pub(super) fn fingerprint(&self, model: &Model) -> Digest {
         let mut volatile: Vec<&String> = self.volatile.iter().filter(|text| !text.is_empty()).collect();
         volatile.sort_by_key(|text| std::cmp::Reverse(text.len()));
         let mut text = model.full_name();
         let mut add = |part: &str| {
-            // With its length, so that no two lists of parts are the same text.
+            // With the length, so that different lists of parts give different texts.
             let _ = write!(text, "\0{}\0", part.len());
             if volatile.is_empty() {
                 text.push_str(part);
@@ -296,7 +295,7 @@ impl ModelRequest {
         Digest::of(text)
     }
 
-    /// Length in bytes of everything the model is to read; each picture counts like a page of text.
+    /// Size of everything that the model reads, in bytes; each image counts like a page of text.
     pub fn size(&self) -> usize {
         let tools = self.tools.iter().map(Tool::size).sum::<usize>();
         self.system.as_ref().map_or(0, String::len)

@@ -1,4 +1,4 @@
-//! OpenAI's Responses.
+//! Wire format of OpenAI's Responses.
 
 use serde_json::{Map, json};
 
@@ -10,7 +10,7 @@ use crate::llm::registry::{Model, SchemaMode};
 use crate::llm::{ChatMessage, ModelRequest, PartialToolCall, StopReason, Tool};
 use crate::value::Value;
 
-/// The dialect.
+/// Wire format of OpenAI's Responses.
 pub struct ResponsesDialect;
 
 impl WireFormat for ResponsesDialect {
@@ -19,7 +19,7 @@ impl WireFormat for ResponsesDialect {
         body.insert("model".to_owned(), json!(model.id));
         body.insert("input".to_owned(), request.messages.iter().flat_map(turns).collect());
         body.insert("stream".to_owned(), json!(true));
-        // Nothing is asked for again by its id, so nothing needs to be kept there.
+        // Responses are never requested by id, so the provider need not store them.
         body.insert("store".to_owned(), json!(false));
         if !model.provider.max_tokens_field.is_empty() {
             body.insert("max_output_tokens".to_owned(), json!(model.limit(request.max_tokens)));
@@ -104,13 +104,13 @@ impl WireFormat for ResponsesDialect {
     }
 }
 
-/// Where in the answer a text stands.
+/// Position of a text in the answer.
 fn place(event: &Value) -> (u64, u64) {
     let number = |key: &str| event[key].as_u64().unwrap_or(0);
     (number("output_index"), number("content_index"))
 }
 
-/// The call that `event` is about: the one at its place, else the last one.
+/// The call of `event`: the one at its index, or the last one.
 fn announced<'a>(draft: &'a mut PartialResponse, event: &Value) -> Option<&'a mut PartialToolCall> {
     let at = event["output_index"].as_u64();
     let own = draft.calls.iter().rposition(|call| call.place == at);
@@ -118,7 +118,7 @@ fn announced<'a>(draft: &'a mut PartialResponse, event: &Value) -> Option<&'a mu
     draft.calls.get_mut(own)
 }
 
-/// Takes in a part of a message that is whole. Several refusals are one.
+/// Processes a complete part of a message. Several refusals are joined.
 fn part(draft: &mut PartialResponse, place: (u64, u64), part: &Value) {
     if part["type"] == "reasoning_text" {
         draft.thoughts += 1;
@@ -131,7 +131,7 @@ fn part(draft: &mut PartialResponse, place: (u64, u64), part: &Value) {
     }
 }
 
-/// Takes in an item of the answer that is whole, the one at `place`.
+/// Processes the complete item at `place`.
 fn item(draft: &mut PartialResponse, place: Option<u64>, item: &Value) {
     match item["type"].as_str().unwrap_or_default() {
         "message" => {
@@ -140,7 +140,7 @@ fn item(draft: &mut PartialResponse, place: Option<u64>, item: &Value) {
             }
         }
         "function_call" if draft.tools => {
-            // What was announced is whole now.
+            // The announced call is now complete.
             let mut whole = PartialToolCall { place, ..calling(item) };
             let is_it = |call: &&mut PartialToolCall| {
                 call.id == whole.id && (!call.id.is_empty() || call.place == place)
@@ -164,7 +164,8 @@ fn named(model: &Value) -> Option<String> {
     model.as_str().map(str::to_owned)
 }
 
-/// An event of type `error` holds its code and message itself, older ones in an object.
+/// The error object of an event of type `error`, which has code and message itself or, in older versions,
+/// in an object.
 fn complaint(event: &Value) -> Value {
     match &event["error"] {
         Value::Null => json!({"code": event["code"], "message": event["message"]}),
@@ -186,13 +187,13 @@ fn calling(item: &Value) -> PartialToolCall {
     }
 }
 
-/// Not strict: that would demand that every property is required.
+/// A tool. It is not strict, because that would make every property required.
 fn function(tool: &Tool) -> Value {
     let Tool { name, description, schema } = tool;
     json!({"type": "function", "name": name, "description": description, "parameters": schema, "strict": false})
 }
 
-/// The results of calls, the message, and the calls that it makes, one after the other.
+/// The items of a message: results of calls, text, and calls.
 fn turns(message: &ChatMessage) -> Vec<Value> {
     let brought =
         |id: &str, text: &str| json!({"type": "function_call_output", "call_id": id, "output": text});
@@ -206,7 +207,7 @@ fn turns(message: &ChatMessage) -> Vec<Value> {
     results.chain(said.then(|| turn(message))).chain(calls).collect()
 }
 
-/// Text alone goes as text: what the model said would need its id otherwise.
+/// A message. Plain text is sent as text; otherwise messages of the model would need their id.
 fn turn(message: &ChatMessage) -> Value {
     if message.images.is_empty() {
         return json!({"role": message.role.word(), "content": message.content});
@@ -217,7 +218,7 @@ fn turn(message: &ChatMessage) -> Value {
     json!({"role": message.role.word(), "content": images.chain([text]).collect::<Value>()})
 }
 
-/// Takes in the response as it is at its end; the text that came in no piece.
+/// Processes the final response; returns the text that was not received in pieces.
 fn end(draft: &mut PartialResponse, response: &Value) -> Result<Option<String>, Interrupted> {
     draft.figures.take(Figures::openai(&response["usage"]));
     draft.model = response.get("model").and_then(named).or(draft.model.take());

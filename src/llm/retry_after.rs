@@ -1,4 +1,4 @@
-//! How long a provider asks us to wait, in all the ways in which providers say it.
+//! Reads the time to wait from answers of providers, in all common forms.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use reqwest::header::HeaderMap;
 use crate::clock::Millis;
 use crate::value::Value;
 
-/// What providers count, with the words of their headers `HEAD-remaining-WHAT` or `HEAD-WHAT-remaining`.
+/// Limited quantities, as in the headers `HEAD-remaining-WHAT` or `HEAD-WHAT-remaining`.
 const COUNTED: [&str; 4] = ["requests", "tokens", "input-tokens", "output-tokens"];
 
-/// How long the server asks us to wait: as it says in `headers`, else as it says in the error object.
-/// A moment is read against the server's own `Date`, else against our clock, which says `now`.
+/// The time to wait from `headers`, or from the error object. A timestamp is compared with the `Date` of
+/// the server, or with our time `now`.
 pub(super) fn wait(headers: &HeaderMap, error: &Value, now: Millis) -> Option<Duration> {
     let told = RetryHeaders { headers, now };
     told.asked().or_else(|| delay(error)).or_else(|| told.reset())
 }
 
-/// The longest wait that our clock alone makes of a moment: it may be wrong.
+/// Longest wait that is computed with our clock, which may be wrong.
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
-/// What a server says of time, and when it came in.
+/// Headers with times, and the time of arrival.
 struct RetryHeaders<'a> {
     headers: &'a HeaderMap,
     now: Millis,
@@ -35,7 +35,7 @@ fn seconds(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Gemini says it in a detail of its error: `{"@type": "….RetryInfo", "retryDelay": "34.07s"}`.
+/// The delay in an error detail of Gemini: `{"@type": "….RetryInfo", "retryDelay": "34.07s"}`.
 fn delay(error: &Value) -> Option<Duration> {
     let details = error.get("details")?.as_array()?;
     let info = |detail: &&Value| detail["@type"].as_str().is_some_and(|kind| kind.ends_with("RetryInfo"));
@@ -43,7 +43,7 @@ fn delay(error: &Value) -> Option<Duration> {
 }
 
 impl RetryHeaders<'_> {
-    /// `Retry-After` as seconds or as a date, and its neighbour in milliseconds.
+    /// `Retry-After` as seconds or as a date, or `retry-after-ms`.
     fn asked(&self) -> Option<Duration> {
         if let Some(span) = text(self.headers, "retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {
             return seconds(span / 1000.0);
@@ -51,7 +51,7 @@ impl RetryHeaders<'_> {
         self.read(text(self.headers, "retry-after")?)
     }
 
-    /// When what ran out is there again. Where nothing says that it ran out, the soonest of all resets.
+    /// The reset time of the exhausted quantity; if none is marked as exhausted, the earliest reset.
     fn reset(&self) -> Option<Duration> {
         let openai = COUNTED
             .map(|what| [format!("x-ratelimit-reset-{what}"), format!("x-ratelimit-remaining-{what}")]);
@@ -72,7 +72,8 @@ impl RetryHeaders<'_> {
         ran_out.or_else(|| resets.iter().map(|(span, _)| *span).min())
     }
 
-    /// `6m0s`, `2026-11-20T10:00:30Z`, a date of HTTP, seconds, or a moment in seconds or milliseconds since the Unix epoch.
+    /// Parses `6m0s`, `2026-11-20T10:00:30Z`, an HTTP date, seconds, or a timestamp in seconds or
+    /// milliseconds since the Unix epoch.
     fn read(&self, reset: &str) -> Option<Duration> {
         const MOMENTS: f64 = 1e9;
         const MILLISECONDS: f64 = 1e11;
@@ -99,7 +100,7 @@ impl RetryHeaders<'_> {
     }
 }
 
-/// A date of HTTP, in any of its three forms.
+/// Parses an HTTP date in any of its three forms.
 fn date(text: &str) -> Option<Timestamp> {
     let old = |form| {
         let date = jiff::fmt::strtime::parse(form, text.trim_end_matches(" GMT")).ok()?.to_datetime().ok()?;
@@ -139,7 +140,7 @@ mod tests {
             assert_eq!(millis(&[(name, moment)]), Some(span), "{moment}");
             assert_eq!(millis(&[(name, moment), ("date", "today")]), Some(span), "{moment}");
         }
-        assert_eq!(millis(&[("retry-after", "Fri, 20 Nov 2026 07:00:00 GMT")]), None, "it is over");
+        assert_eq!(millis(&[("retry-after", "Fri, 20 Nov 2026 07:00:00 GMT")]), None, "the time has passed");
     }
 
     #[test]
@@ -160,8 +161,12 @@ mod tests {
             ("x-ratelimit-reset-tokens", "6m0s"),
         ];
         assert_eq!(millis(&openai), Some(360_000));
-        assert_eq!(millis(&[openai[1], openai[3]]), Some(120), "nothing is said to have run out");
-        assert_eq!(millis(&[openai[3], ("retry-after", "2")]), Some(2_000), "what was asked for comes first");
+        assert_eq!(millis(&[openai[1], openai[3]]), Some(120), "no quantity is marked as exhausted");
+        assert_eq!(
+            millis(&[openai[3], ("retry-after", "2")]),
+            Some(2_000),
+            "an explicit request takes precedence"
+        );
         let anthropic = [
             ("anthropic-ratelimit-requests-remaining", "49"),
             ("anthropic-ratelimit-requests-reset", "2026-11-20T10:00:01Z"),

@@ -1,4 +1,4 @@
-//! What providers make of JSON Schemas: which are strict as they stand, and how to say others in fewer words.
+//! JSON Schemas for providers: which ones are strict, and how to reduce others to supported keywords.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::value::Value;
 const NAMED: [&str; 4] = ["properties", "$defs", "definitions", "patternProperties"];
 /// Keywords whose values are lists of schemas.
 const LISTED: [&str; 4] = ["anyOf", "allOf", "oneOf", "prefixItems"];
-/// What Anthropic's structured output understands; all else is left to the check of the answer.
+/// Keywords that Anthropic's structured output supports; everything else is checked in the answer.
 const KEPT: [&str; 13] = [
     "type",
     "properties",
@@ -25,14 +25,14 @@ const KEPT: [&str; 13] = [
     "description",
 ];
 
-/// What to ask of models whose provider cannot hold them to `schema`.
+/// Prompt for models whose provider cannot enforce `schema`.
 pub fn in_prose(schema: &str) -> String {
     format!(
         "Answer with one JSON value and nothing else: no prose, no code fence. It must fit this JSON Schema:\n{schema}"
     )
 }
 
-/// What Gemini's structured output understands.
+/// Keywords that Gemini's structured output supports.
 pub(super) const GEMINI: [&str; 21] = [
     "$id",
     "$defs",
@@ -57,7 +57,8 @@ pub(super) const GEMINI: [&str; 21] = [
     "propertyOrdering",
 ];
 
-/// `schema` in the keywords `words` alone; a constant is a choice of one. What is left out is checked afterwards.
+/// `schema` with only the keywords `words`; a constant becomes an `enum` of one value. Removed keywords are
+/// checked in the answer.
 pub(super) fn in_words(schema: &Value, words: &[&str]) -> Value {
     let Value::Object(table) = schema else { return schema.clone() };
     let mut said = serde_json::Map::new();
@@ -81,8 +82,8 @@ pub(super) fn in_words(schema: &Value, words: &[&str]) -> Value {
     Value::Object(said)
 }
 
-/// Whether every object in `schema` names all its properties as required and allows no others: what OpenAI's strict
-/// mode demands.
+/// Whether every object in `schema` requires all its properties and allows no others, as in OpenAI's strict
+/// mode.
 pub(super) fn is_strict(schema: &Value) -> bool {
     let closed = schema.get("properties").is_none_or(|properties| {
         let required = schema["required"].as_array();
@@ -95,7 +96,7 @@ pub(super) fn is_strict(schema: &Value) -> bool {
     closed && !object && foreign.iter().all(|key| schema.get(key).is_none()) && parts(schema).all(is_strict)
 }
 
-/// Whether [`narrowed`] finds words for `schema`.
+/// Whether [`narrowed`] can express `schema`.
 pub(in crate::llm) fn can_say(schema: &Value) -> bool {
     narrowed(schema).is_some()
 }
@@ -106,9 +107,9 @@ fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
     named.chain(listed).chain(schema.get("items"))
 }
 
-/// `schema` with the keywords that structured output understands and with closed objects: an answer that fits it
-/// has the right form, and the rest of the original is checked afterwards. `None` where objects must stay open, or
-/// for a choice with `oneOf` and the like, which cannot be said.
+/// `schema` reduced to supported keywords and closed objects, so that valid answers have the right form;
+/// the rest is checked afterwards. `None` if objects must stay open, or for `oneOf` and similar keywords,
+/// which cannot be expressed.
 pub(super) fn narrowed(schema: &Value) -> Option<Value> {
     let Value::Object(table) = schema else { return None };
     let open = table.get("additionalProperties").is_some_and(|more| more != &json!(false));
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(
             narrowed(&json!({"properties": {"a": {"type": "object"}}})),
             None,
-            "a free table cannot be said"
+            "an open object cannot be expressed"
         );
     }
 }

@@ -1,31 +1,31 @@
-//! Events out of a stream of bytes: server-sent ones, or JSON Lines.
+//! Parser for server-sent events and JSON Lines.
 
-/// Most bytes that one event may have.
+/// Most bytes of one event.
 const LIMIT: usize = 16 << 20;
 
-/// A mark that some servers begin with, as if it were a file.
+/// Byte order mark, which some servers send.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// Bytes that have come in and are not a whole event yet.
+/// Received bytes of an incomplete event.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of what came in")]
 #[derive(Default)]
 pub(super) struct EventBuffer {
     line: Vec<u8>,
     data: String,
-    /// The event is called `error`.
+    /// Whether the event has the name `error`.
     failed: bool,
     begun: bool,
     after_cr: bool,
-    /// Every line is an event.
+    /// Whether every line is an event.
     plain: bool,
 }
 
-/// A whole event.
+/// A complete event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ServerEvent {
-    /// What it carries.
+    /// Data.
     pub(super) data: String,
-    /// Whether it is called `error`.
+    /// Whether it has the name `error`.
     pub(super) failed: bool,
 }
 
@@ -34,12 +34,12 @@ pub(super) struct ServerEvent {
 pub(super) struct TooLong;
 
 impl EventBuffer {
-    /// Events of JSON Lines.
+    /// A buffer for JSON Lines.
     pub(super) fn of_lines() -> Self {
         Self { plain: true, ..Self::default() }
     }
 
-    /// Takes in `bytes`; every event they complete is returned. Lines may end in LF, CR or CRLF.
+    /// Adds `bytes`; returns completed events. Lines may end in LF, CR or CRLF.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<ServerEvent>, TooLong> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -53,7 +53,7 @@ impl EventBuffer {
         if self.line.len() + self.data.len() > LIMIT { Err(TooLong) } else { Ok(events) }
     }
 
-    /// The event that the end of the stream completes, for servers that leave out the last blank line.
+    /// The event that is completed by the end of the stream, for servers that omit the last blank line.
     pub(super) fn end(&mut self) -> Option<ServerEvent> {
         self.end_of_line().or_else(|| self.end_of_line())
     }
@@ -81,7 +81,7 @@ impl EventBuffer {
         } else if let Some(name) = value(b"event:") {
             self.failed = name == b"error";
         } else if let Some(error) = value(b"error:").or(Some(line).filter(|line| is_error(line))) {
-            // Some servers have an error where the stream should have a field, or stands alone.
+            // Some servers send an error as a line without a field name.
             self.data = String::from_utf8_lossy(error).into_owned();
             self.failed = true;
         }
@@ -89,7 +89,7 @@ impl EventBuffer {
     }
 }
 
-/// Whether a line that is no field is an error as JSON.
+/// Whether a line without a field name is a JSON error.
 fn is_error(line: &[u8]) -> bool {
     line.starts_with(b"{")
         && serde_json::from_slice::<serde_json::Value>(line)

@@ -1,14 +1,14 @@
-//! An answer that is passed on while it comes in, without the secrets that it may repeat.
+//! Masks secrets in an answer that is passed on in pieces.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::verb::Secrets;
 
-/// Most bytes that are held back, unless a longer secret may have begun before them.
+/// Most buffered bytes, unless a longer secret may have started before them.
 const HELD: usize = 4 << 10;
 
-/// Passes text on without secrets, though they come in pieces. A word is held back until it is whole, and with it the words
-/// before that could be the beginning of a secret.
+/// Passes text on without secrets, even if they are split into pieces. A word is buffered until it is
+/// complete, together with earlier words that could be the beginning of a secret.
 pub(super) struct StreamRedactor<'a> {
     secrets: &'a dyn Secrets,
     pass_on: &'a (dyn Fn(&str) + Send + Sync),
@@ -20,7 +20,7 @@ impl<'a> StreamRedactor<'a> {
         Self { secrets, pass_on, held: Mutex::default() }
     }
 
-    /// Takes in a piece.
+    /// Adds a piece.
     pub(super) fn take(&self, piece: &str) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.push_str(piece);
@@ -41,7 +41,7 @@ impl<'a> StreamRedactor<'a> {
         }
     }
 
-    /// Passes on what is held back: nothing more will come.
+    /// Passes on the buffered rest at the end.
     pub(super) fn end(&self) {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
         if !held.is_empty() {
@@ -85,7 +85,7 @@ mod tests {
         }
         hush.end();
         assert_eq!(*heard.lock().unwrap(), "It is ***, or ***; correct horses run.");
-        // Its last word may be whole without white space behind it.
+        // The last word may be complete without white space after it.
         for text in [phrase.to_owned(), format!("({phrase}), and"), format!("{phrase:?}")] {
             for size in 1..9 {
                 heard.lock().unwrap().clear();

@@ -1,12 +1,12 @@
-//! Characters that a server cuts in two: JSON writes one beyond the first 65,536 as two halves (`\ud83d\ude00`), and some
-//! servers end a piece of an answer between them, which makes it no JSON. A half is kept as a character that nobody uses
-//! until the other one comes.
+//! Split surrogate pairs: JSON writes a character beyond the first 65,536 as a pair (`\ud83d\ude00`), and
+//! some servers end a piece of an answer between the two, which is not valid JSON. A single surrogate is
+//! kept as an unused private character until the other one arrives.
 
-/// Where the 2,048 halves stand for themselves: at the end of the last private plane.
+/// First of 2,048 characters at the end of the last private plane that represent single surrogates.
 const HOME: u32 = 0x0010_F800;
 const HALVES: std::ops::RangeInclusive<u32> = 0xD800..=0xDFFF;
 
-/// `json` with each half that stands alone kept as its character; `None` where there is none.
+/// `json` with each unpaired surrogate replaced by its private character; `None` if there is none.
 pub(super) fn kept(json: &str) -> Option<String> {
     let mut text = String::with_capacity(json.len());
     let mut rest = json;
@@ -36,7 +36,7 @@ pub(super) fn kept(json: &str) -> Option<String> {
     found.then_some(text)
 }
 
-/// The half that `text` begins with.
+/// The surrogate that `text` begins with.
 fn half(text: &str) -> Option<u32> {
     let hex = text.strip_prefix("\\u")?.get(..4)?;
     u32::from_str_radix(hex, 16).ok().filter(|code| HALVES.contains(code))
@@ -46,12 +46,12 @@ fn kept_half(c: char) -> Option<u32> {
     u32::from(c).checked_sub(HOME).map(|half| half + 0xD800)
 }
 
-/// Whether there are halves in `text`.
+/// Whether `text` contains such characters.
 pub(super) fn are_in(text: &str) -> bool {
     text.chars().any(|c| kept_half(c).is_some())
 }
 
-/// `text` with halves that meet made whole. Others are no characters.
+/// `text` with adjacent surrogates joined. Others are replaced.
 pub(super) fn joined(text: &str) -> String {
     let mut whole = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -70,14 +70,14 @@ pub(super) fn joined(text: &str) -> String {
     whole
 }
 
-/// Passes pieces of a text on, each half together with its other one.
+/// Passes on pieces of a text with surrogate pairs joined.
 #[derive(Default)]
 pub(super) struct SurrogateJoiner {
     held: Option<char>,
 }
 
 impl SurrogateJoiner {
-    /// What can be passed on, now that `piece` has come.
+    /// Adds `piece`; returns the text that can be passed on.
     pub(super) fn pass(&mut self, piece: &str) -> String {
         let mut text: String = self.held.take().into_iter().collect();
         text.push_str(piece);

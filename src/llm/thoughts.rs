@@ -1,8 +1,8 @@
-//! Thoughts that a server leaves inside an answer: never part of what a model says.
+//! Removes thoughts that a server leaves in an answer.
 
 use std::borrow::Cow;
 
-/// How models mark their thoughts: the mark before and the one after them.
+/// Start and end marks of thoughts.
 const MARKS: [(&str, &str); 13] = [
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -18,7 +18,7 @@ const MARKS: [(&str, &str); 13] = [
     ("<|channel|>analysis", "<|end|>"),
     ("<|channel|>commentary", "<|end|>"),
 ];
-/// What a server may leave at the end of an answer.
+/// End marks that a server may leave in an answer.
 const ENDS: [&str; 8] = [
     "<|im_end|>",
     "<|eot_id|>",
@@ -29,9 +29,9 @@ const ENDS: [&str; 8] = [
     "<end_of_turn>",
     "</s>",
 ];
-/// Most bytes of the attributes of a mark.
+/// Most bytes of attributes of a mark.
 const MOST_ATTRIBUTES: usize = 200;
-/// What may stand between thoughts and answer, and after the answer.
+/// Marks between thoughts and answer, and after the answer.
 const AROUND: [&str; 8] = [
     "<|start|>assistant",
     "<|channel|>final<|message|>",
@@ -43,10 +43,10 @@ const AROUND: [&str; 8] = [
     "<|end|>",
 ];
 
-/// `text` without thoughts. They begin on a line of their own, outside of code fences and of blocks `=== FILE: … ===`.
-/// Thoughts without an end reach to the end, if nothing is said before them. A mark that ends thoughts which nothing began
-/// (a chat template put the first mark into the prompt) makes everything before it a thought. A mark that looks like a tag
-/// may have attributes.
+/// `text` without thoughts. They begin on a separate line, outside code fences and blocks `=== FILE: …
+/// ===`. Thoughts without an end mark extend to the end of the text, if there is no text before them. If
+/// there is an end mark without a start mark (because a chat template puts the start mark into the prompt),
+/// everything before it is a thought. Marks that look like tags may have attributes.
 pub fn without_thoughts(text: &str) -> Cow<'_, str> {
     if !MARKS.iter().any(|(open, close)| has(text, open) || has(text, close)) {
         return Cow::Borrowed(text);
@@ -59,7 +59,7 @@ pub fn without_thoughts(text: &str) -> Cow<'_, str> {
         let (line, after) = rest.split_at(end);
         let head = line.trim_start();
         if !place.is_quoted() {
-            // What a model says before its thoughts may be named at the beginning of the line.
+            // The line may begin with a channel mark.
             let head = AROUND.iter().find_map(|mark| head.strip_prefix(mark)).unwrap_or(head);
             if let Some((length, close)) =
                 MARKS.iter().find_map(|(open, close)| Some((begins(head, open)?, close)))
@@ -88,7 +88,7 @@ pub fn without_thoughts(text: &str) -> Cow<'_, str> {
     Cow::Owned(bare(&said).to_owned())
 }
 
-/// Where a line is that is not the text's own words.
+/// Context of a line that is inside a fence or file block.
 #[derive(Default)]
 struct LineContext {
     file: bool,
@@ -110,7 +110,7 @@ impl LineContext {
     }
 }
 
-/// `text` without marks of a chat template at its end.
+/// `text` without chat template marks at its end.
 pub fn without_end(mut text: &str) -> &str {
     while let Some(rest) = ENDS.iter().find_map(|mark| text.trim_end().strip_suffix(mark)) {
         text = rest;
@@ -118,14 +118,14 @@ pub fn without_end(mut text: &str) -> &str {
     text.trim_end()
 }
 
-/// Whether `text` has a mark of thoughts or of a chat template anywhere.
+/// Whether `text` contains a mark of thoughts or of a chat template.
 pub fn has_marks(text: &str) -> bool {
     text.contains("<|")
         || text.contains("|>")
         || MARKS.iter().any(|(open, close)| has(text, open) || has(text, close))
 }
 
-/// Where a mark ends that is at the beginning or the end of `line` and ends thoughts.
+/// End position of an end mark at the beginning or the end of `line`.
 fn closing(line: &str) -> Option<usize> {
     let (head, tail) = (line.len() - line.trim_start().len(), line.trim_end().len());
     MARKS.iter().filter(|(_, close)| *close != "<|end|>").find_map(|(_, close)| {
@@ -152,7 +152,7 @@ fn bare(mut text: &str) -> &str {
     text
 }
 
-/// How long `mark` is with which `text` begins. A tag may have attributes.
+/// Length of `mark` at the beginning of `text`. A tag may have attributes.
 fn begins(text: &str, mark: &str) -> Option<usize> {
     if text.get(..mark.len()).is_some_and(|head| head.eq_ignore_ascii_case(mark)) {
         return Some(mark.len());
@@ -169,7 +169,7 @@ fn has(text: &str, mark: &str) -> bool {
     find(text, mark).is_some()
 }
 
-/// Where `mark` is first, and how long it is.
+/// First position and length of `mark`.
 fn find(text: &str, mark: &str) -> Option<(usize, usize)> {
     let first = mark.chars().next()?;
     text.match_indices(first).find_map(|(at, _)| Some((at, begins(&text[at..], mark)?)))

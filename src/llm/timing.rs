@@ -1,4 +1,4 @@
-//! When the pieces of an answer came in: noted on a tape, and given back at the same pace.
+//! Timing of the pieces of an answer, for cassettes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Millis};
 
-/// A piece of an answer: milliseconds after the question, and its length in bytes.
+/// A piece of an answer: milliseconds after the request, and its length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TimedPiece(pub(super) Millis, pub(super) usize);
 
-/// Notes when pieces come in.
+/// Records the times of pieces.
 pub(super) struct Stopwatch<'a> {
     clock: &'a dyn Clock,
     begun: Millis,
@@ -23,7 +23,7 @@ impl<'a> Stopwatch<'a> {
         Self { clock, begun: clock.now(), pieces: Mutex::default() }
     }
 
-    /// A piece came in. Those of one millisecond are one.
+    /// Records a piece. Pieces of the same millisecond are merged.
     pub(super) fn hear(&self, text: &str) {
         let at = self.clock.now().saturating_sub(self.begun);
         let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +38,7 @@ impl<'a> Stopwatch<'a> {
     }
 }
 
-/// Says `text` in the pieces, and at the moments, in which it once came. What the pieces leave over comes with the last.
+/// Replays `text` with the recorded pieces and times. The rest comes with the last piece.
 pub(super) async fn play(
     text: &str,
     pieces: &[TimedPiece],

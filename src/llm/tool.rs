@@ -9,48 +9,48 @@ use crate::value::{Value, change_texts};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
-    /// Letters, digits, `_` and `-`, at most 64: what providers accept.
+    /// Name with at most 64 letters, digits, `_` and `-`, as providers require.
     pub name: String,
-    /// What it does, for the model.
+    /// Description for the model.
     pub description: String,
-    /// JSON Schema of its input, an object.
+    /// JSON Schema of its input, which is an object.
     pub schema: Arc<Value>,
 }
 
 impl Tool {
-    /// Its length in bytes for the model that reads of it.
+    /// Size of its description in bytes.
     pub(super) fn size(&self) -> usize {
         self.name.len() + self.description.len() + self.schema.to_string().len()
     }
 }
 
-/// A call of a tool by a model.
+/// A tool call of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolCall {
-    /// What the provider calls it; its result names it.
+    /// Id at the provider, which the result refers to.
     pub id: String,
-    /// The tool.
+    /// Name of the tool.
     pub name: String,
-    /// The input. Where the model wrote something that is no JSON, that text.
+    /// Input; the text of the model if it is not JSON.
     pub input: Value,
-    /// What the provider wants to see again beside the call, unread.
+    /// Opaque data that the provider needs back with the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
 
 impl ToolCall {
-    /// The input as an object, which is the only form in which every provider takes it back.
+    /// The input as an object, the only form that every provider accepts.
     pub(super) fn object(&self) -> Value {
         if self.input.is_object() { self.input.clone() } else { json!({ "malformed": self.input }) }
     }
 
-    /// Its length in bytes for the model that reads it again.
+    /// Size in bytes.
     pub(super) fn size(&self) -> usize {
         self.name.len() + self.input.to_string().len()
     }
 
-    /// The same with every text in its input replaced by what `plain` makes of it.
+    /// The call with every text in its input replaced by `plain` of it.
     pub(super) fn mapped(&self, plain: &dyn Fn(&str) -> String) -> Self {
         let mut call = self.clone();
         change_texts(&mut call.input, plain);
@@ -58,40 +58,41 @@ impl ToolCall {
     }
 }
 
-/// What became of a call.
+/// Result of a tool call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolResult {
-    /// The call.
+    /// Id of the call.
     pub id: String,
-    /// The tool.
+    /// Name of the tool.
     pub name: String,
-    /// What it brought, or why not.
+    /// Result, or the error message.
     pub text: String,
-    /// Whether it went wrong.
+    /// Whether it failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
 }
 
-/// A call while it comes in.
+/// A tool call that is being received.
 #[derive(Clone, Debug, Default)]
 pub struct PartialToolCall {
-    /// What the provider calls it, where it does.
+    /// Id at the provider, if any.
     pub id: String,
-    /// The tool.
+    /// Name of the tool.
     pub name: String,
-    /// The text of its input so far.
+    /// Received text of its input.
     pub input: String,
     /// See [`ToolCall::signature`].
     pub signature: Option<String>,
-    /// Where it stands in the answer, where the provider says so with each piece of it.
+    /// Index in the answer, if the provider sends it with each piece.
     pub place: Option<u64>,
-    /// Whether the input came whole, before any piece of it.
+    /// Whether the input was received completely before any piece.
     pub at_once: bool,
 }
 
 impl PartialToolCall {
-    /// The whole call, the one at `place` of its answer. No input at all is an empty one if the answer `ended` by itself.
+    /// The complete call at `place` of its answer. A missing input is an empty object if the answer `ended`
+    /// normally.
     pub(super) fn whole(self, place: usize, ended: bool) -> ToolCall {
         let text = if ended && self.input.trim().is_empty() { "{}" } else { &self.input };
         let input = crate::value::parse(text).unwrap_or_else(|_| Value::String(self.input.clone()));
@@ -114,7 +115,7 @@ mod tests {
         let call = calling("{\"a\": 1}").whole(0, false);
         assert_eq!((call.id.as_str(), call.object()), ("call_0", json!({"a": 1})));
         assert_eq!(calling("  ").whole(1, true).input, json!({}));
-        assert_eq!(calling("  ").whole(1, false).input, json!("  "), "the limit of tokens came before it");
+        assert_eq!(calling("  ").whole(1, false).input, json!("  "), "the token limit came before it");
         let cut = calling("{\"a\": ").whole(0, true);
         assert_eq!(cut.input, json!("{\"a\": "));
         assert_eq!(cut.object(), json!({"malformed": "{\"a\": "}));

@@ -1,4 +1,5 @@
-//! The one place that talks to a provider: sends a dialect's call, reads the answer as it comes in.
+//! The only place with network access to providers: sends the call of a wire format and reads the answer as
+//! a stream.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,16 +20,16 @@ use crate::llm::{ModelRequest, ModelResponse, TokenUsage};
 use crate::meter::Meter;
 use crate::verb::{Failure, SecretText};
 
-/// Most bytes of an answer, and of a complaint.
+/// Most bytes of an answer, and of an error.
 const LONGEST: usize = 64 << 20;
 const LONGEST_COMPLAINT: usize = 64 << 10;
-/// How long, and how much, is read of an answer that has failed.
+/// Time and size limits for reading the rest of a failed answer.
 const DRAIN_FOR: Duration = Duration::from_secs(5);
 const DRAIN_BYTES: usize = 1 << 20;
-/// A call ends after so many times the silence that is borne, however much is said meanwhile.
+/// Time limit of a call, as a multiple of the longest silence.
 const SILENCES: u32 = 12;
 
-/// What goes into one exchange beside the request.
+/// Context of an exchange.
 pub(super) struct TransportContext<'a> {
     pub(super) client: &'a reqwest::Client,
     pub(super) registry: &'a Registry,
@@ -37,18 +38,18 @@ pub(super) struct TransportContext<'a> {
     pub(super) idempotency_key: &'a str,
     pub(super) on_chunk: &'a (dyn Fn(&str) + Send + Sync),
     pub(super) clock: &'a dyn Clock,
-    /// Set when the call is really sent.
+    /// Set when the call is actually sent.
     pub(super) begun: &'a Arc<AtomicBool>,
 }
 
-/// A client; `secure` if it is to talk TLS, with our one provider of it. That one reads the certificates of the machine,
-/// which takes some milliseconds: made when the first call is.
+/// An HTTP client; `secure` for TLS. Reading the certificates of the machine takes some milliseconds, so it
+/// is created for the first call.
 pub(super) fn client(secure: bool) -> Result<reqwest::Client, Failure> {
-    // Fails only where one is installed already, which is as good.
+    // Fails only if a provider is already installed.
     rustls::crypto::ring::default_provider().install_default().ok();
     let client = reqwest::Client::builder()
         .user_agent(concat!("atoll/", env!("CARGO_PKG_VERSION")))
-        // A followed redirect would carry the key to wherever it leads.
+        // A redirect would send the key to another address.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .tcp_keepalive(Duration::from_secs(30));
@@ -56,10 +57,10 @@ pub(super) fn client(secure: bool) -> Result<reqwest::Client, Failure> {
     client.build().map_err(|e| Failure::permanent(format!("cannot set up HTTP: {e}")))
 }
 
-/// Why a call has no answer.
+/// A failed call.
 pub(super) struct CallFailed {
     pub(super) failure: Failure,
-    /// The option that was refused, where another call without it may well be answered.
+    /// The refused option, if a call without it may succeed.
     pub(super) refused: Option<RefusedOption>,
 }
 
@@ -69,7 +70,7 @@ impl From<Failure> for CallFailed {
     }
 }
 
-/// Asks `request` over `line`.
+/// Sends `request` with the context `line`.
 pub(super) async fn ask(
     request: &ModelRequest,
     line: &TransportContext<'_>,
@@ -80,7 +81,7 @@ pub(super) async fn ask(
     let response = send(dialect, &call, line, &mut patience).await?;
     let code = response.status();
     if !code.is_success() {
-        // It is answered: nothing of it is lost, whatever happens from here on.
+        // The call is answered, so it cannot be lost any more.
         line.begun.store(false, Ordering::Relaxed);
         let headers = response.headers().clone();
         let body = body(response, LONGEST_COMPLAINT, &mut patience).await.unwrap_or_else(|(body, _)| body);
@@ -103,7 +104,7 @@ pub(super) async fn ask(
     Ok(draft.finish(request, line.model)?)
 }
 
-/// How long a provider may keep us waiting: for the next line, and for all of it.
+/// Time limits for the next line and for the whole answer.
 struct Patience<'a> {
     line: &'a TransportContext<'a>,
     silence: Sleep,
@@ -116,18 +117,18 @@ impl<'a> Patience<'a> {
         Self { line, silence: line.clock.sleep(idle), all: line.clock.sleep(idle.saturating_mul(SILENCES)) }
     }
 
-    /// Something came: the silence begins anew.
+    /// Restarts the limit for silence after data was received.
     fn renew(&mut self) {
         self.silence = self.line.clock.sleep(self.line.model.provider.idle);
     }
 
-    /// What comes, or why nothing more is waited for.
+    /// Waits for `coming`, or returns why a limit was exceeded.
     async fn bear<T>(&mut self, coming: impl Future<Output = T>) -> Result<T, String> {
         let idle = self.line.model.provider.idle;
         tokio::select! {
             biased;
             came = coming => Ok(came),
-            () = &mut self.silence => Err(format!("nothing came for {} s", idle.as_secs_f64())),
+            () = &mut self.silence => Err(format!("it sent nothing for {} s", idle.as_secs_f64())),
             () = &mut self.all => {
                 Err(format!("it did not end within {} s", idle.saturating_mul(SILENCES).as_secs_f64()))
             }
@@ -154,12 +155,13 @@ async fn send(
         .map_err(dialect::unanswered)?;
     sent.map_err(|e| {
         let failure = provider_error::unreachable(&e, &line.model.provider);
-        // What could not connect sent nothing.
+        // Without a connection, nothing was sent.
         if e.is_connect() || e.is_builder() { failure } else { dialect::unanswered(failure) }
     })
 }
 
-/// `call` with a JSON body that sets `begun` when the first of it is sent: not while the call waits for a connection.
+/// `call` with a JSON body that sets `begun` when its first byte is sent, not while the call waits for a
+/// connection.
 fn announced(
     call: reqwest::RequestBuilder,
     body: &Value,
@@ -178,7 +180,7 @@ fn announced(
         .body(reqwest::Body::wrap_stream(stream)))
 }
 
-/// `call` with the key in the header that the dialect puts it into.
+/// `call` with the key in the header of the wire format.
 pub(super) fn keyed(
     call: reqwest::RequestBuilder,
     dialect: &dyn WireFormat,
@@ -189,14 +191,17 @@ pub(super) fn keyed(
     let (name, value) = dialect.key_header(key.expose_secret());
     let mut value = reqwest::header::HeaderValue::from_str(&value).map_err(|_| {
         let name = provider.key_env.as_deref().unwrap_or("the key");
-        Failure::new(crate::verb::Class::Auth, format!("{name} has characters that no key can have"))
-            .hint("look for a line break or a space at its end")
+        Failure::new(
+            crate::verb::Class::Auth,
+            format!("{name} contains characters that are not allowed in a key"),
+        )
+        .hint("check for a line break or a space at its end")
     })?;
     value.set_sensitive(true);
     Ok(call.header(name, value))
 }
 
-/// The bytes of a body, up to `most` of them; or those that came before something went wrong, and what.
+/// Reads up to `most` bytes of a body. After an error, returns the received bytes and the failure.
 async fn body(
     mut response: Response,
     most: usize,
@@ -213,7 +218,8 @@ async fn body(
             Ok(Ok(None)) => break,
             Ok(Err(e)) => return Err((bytes, provider_error::unreachable(&e, name))),
             Err(why) => {
-                let failure = Failure::transient(format!("the answer of {} broke off: {why}", name.name));
+                let failure =
+                    Failure::transient(format!("the answer of {} was interrupted: {why}", name.name));
                 return Err((bytes, failure));
             }
         }
@@ -233,7 +239,7 @@ async fn whole(
     read(dialect, body.trim_start_matches('\u{feff}').trim(), request, line)
 }
 
-/// Reads an answer that came in one piece: a JSON value, or a stream whose server does not say that it is one.
+/// Parses a complete answer: a JSON value, or an event stream without its content type.
 fn read(
     dialect: &dyn WireFormat,
     body: &str,
@@ -248,7 +254,7 @@ fn read(
         incoming.take_all(dialect, &came, line).map_err(|failure| incoming.paid(failure, request, line))?;
         return Ok(incoming.draft);
     }
-    // It was answered, and is paid for; by how much can only be guessed.
+    // The answer is paid for; the amount can only be estimated.
     let spent = || line.model.meter(&TokenUsage::estimate(request.size(), body.len()));
     let value = parse(body).map_err(|e| no_json(line.model, body, &e).spent(spent()))?;
     let ParsedEvent { value, halves } = value;
@@ -261,7 +267,7 @@ fn read(
         failure.spent(dialect::paid(&draft, request, line.model))
     })?;
     if draft.stop.is_none() && draft.size() == 0 {
-        // A complaint that does not call itself one.
+        // An error without an error field.
         let failure = provider_error::no_answer(&value, line.model, line.registry);
         return Err(failure.spent(dialect::paid(&draft, request, line.model)));
     }
@@ -276,7 +282,7 @@ async fn stream(
 ) -> Result<PartialResponse, Failure> {
     let mut incoming = Incoming::of(request);
     let mut bytes = response.bytes_stream();
-    // What came while nothing of it was an event.
+    // Received bytes while there was no event.
     let mut raw: Vec<u8> = Vec::new();
     while !incoming.draft.closed {
         let broken = |draft: &PartialResponse, why: &str| {
@@ -286,14 +292,15 @@ async fn stream(
         let draft = &incoming.draft;
         let (data, last) = match patience.bear(bytes.next()).await {
             Ok(Some(Ok(piece))) => {
-                // A peer that sends byte after byte and never a whole line keeps nobody waiting for ever.
+                // Only complete lines reset the silence, so that single bytes cannot delay the end without
+                // limit.
                 if piece.contains(&b'\n') || piece.contains(&b'\r') {
                     patience.renew();
                 }
                 if !incoming.begun && raw.len() < LONGEST {
                     raw.extend_from_slice(&piece);
                 }
-                (events.take(&piece).map_err(|_| broken(draft, "an event beyond all bounds"))?, false)
+                (events.take(&piece).map_err(|_| broken(draft, "an event is too large"))?, false)
             }
             Ok(Some(Err(e))) if draft.stop.is_none() => {
                 let why = std::iter::successors(Some(&e as &dyn std::error::Error), |e| e.source()).last();
@@ -301,7 +308,7 @@ async fn stream(
                 return Err(broken(draft, &why));
             }
             Err(why) if draft.stop.is_none() => return Err(broken(draft, &why)),
-            // All has been said; only the end was not announced.
+            // The answer is complete, but its end was not announced.
             Ok(Some(Err(_)) | None) | Err(_) => (events.end().into_iter().collect(), true),
         };
         if let Err(failure) = incoming.take_all(dialect, &data, line) {
@@ -311,7 +318,7 @@ async fn stream(
             return Err(incoming.paid(failure, request, line));
         }
         if incoming.draft.size() > LONGEST {
-            return Err(dialect::cut(&incoming.draft, request, line.model, "an answer beyond all bounds"));
+            return Err(dialect::cut(&incoming.draft, request, line.model, "the answer is too large"));
         }
         if last {
             break;
@@ -324,17 +331,17 @@ async fn stream(
     Ok(incoming.draft)
 }
 
-/// What the provider says of the tokens that a refused call used, beside its complaint.
+/// The usage that a provider reports with an error.
 fn said_beside(dialect: &dyn WireFormat, body: &str, request: &ModelRequest, model: &Model) -> Meter {
     let mut draft = PartialResponse::of(request);
     if let Ok(parsed) = parse(body.trim()) {
-        // The complaint itself is read elsewhere.
+        // The error itself is read elsewhere.
         dialect.whole(&mut draft, &parsed.value).ok();
     }
     if draft.figures == Figures::default() { Meter::new() } else { dialect::paid(&draft, request, model) }
 }
 
-/// Reads on, within bounds, after an answer has failed: what it used is often said in the last event.
+/// Continues to read, within limits, after a failed answer, because its usage is often in the last event.
 async fn drain<B: AsRef<[u8]>>(
     dialect: &dyn WireFormat,
     bytes: &mut (impl Stream<Item = reqwest::Result<B>> + Unpin),
@@ -361,10 +368,10 @@ async fn drain<B: AsRef<[u8]>>(
     }
 }
 
-/// An answer while its events come in.
+/// An answer whose events are being received.
 struct Incoming {
     draft: PartialResponse,
-    /// Whether an event has come.
+    /// Whether an event was received.
     begun: bool,
     pieces: surrogates::SurrogateJoiner,
 }
@@ -378,7 +385,7 @@ impl Incoming {
         }
     }
 
-    /// Takes in events. Those after one that is none, or a complaint, only count.
+    /// Processes events. Those after an invalid event or an error only count for usage.
     fn take_all(
         &mut self,
         dialect: &dyn WireFormat,
@@ -395,7 +402,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Takes in what events after a failure say of its cost.
+    /// Reads the usage in events after a failure.
     fn count(&mut self, dialect: &dyn WireFormat, events: &[sse::ServerEvent]) {
         for event in events {
             if let Ok(parsed) = parsed(event) {
@@ -406,14 +413,14 @@ impl Incoming {
         }
     }
 
-    /// `failure` with what its answer cost: what had come in was paid for.
+    /// `failure` with the cost of its answer: the received part was paid for.
     fn paid(&mut self, failure: Failure, request: &ModelRequest, line: &TransportContext<'_>) -> Failure {
-        // It did not come to its end, whatever was said after the failure.
+        // The answer is incomplete, whatever was received after the failure.
         self.draft.stop = None;
         failure.spent(dialect::paid(&self.draft, request, line.model))
     }
 
-    /// Takes in an event.
+    /// Processes an event.
     fn take(
         &mut self,
         dialect: &dyn WireFormat,
@@ -424,7 +431,7 @@ impl Incoming {
         let added = self.added(dialect, event, line)?;
         match added.map(|text| self.pieces.pass(&text)) {
             Some(text) if !text.is_empty() => (line.on_chunk)(&text),
-            // Whoever waits for a call of a tool hears no word of it until it is whole: that it goes on is said.
+            // A tool call has no text until it is complete, so an empty piece reports progress.
             _ if self.draft.tools => (line.on_chunk)(""),
             _ => {}
         }
@@ -458,12 +465,12 @@ impl Incoming {
 
 struct ParsedEvent {
     value: Value,
-    /// Whether there are halves of characters in it.
+    /// Whether it contains unpaired surrogates.
     halves: bool,
 }
 
 impl ParsedEvent {
-    /// The events in it: some servers put them into a list.
+    /// The events, which some servers put into a list.
     fn values(&self) -> &[Value] {
         match &self.value {
             Value::Array(events) => events,
@@ -493,5 +500,5 @@ fn no_json(model: &Model, text: &str, error: &serde_json::Error) -> Failure {
     if start.len() < text.len() {
         start.push('…');
     }
-    Failure::transient(format!("{} sent something that is no JSON ({error}): {start}", model.provider.name))
+    Failure::transient(format!("{} sent an answer that is not JSON ({error}): {start}", model.provider.name))
 }

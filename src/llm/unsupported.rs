@@ -1,4 +1,4 @@
-//! What a request asks for that its model cannot be given.
+//! Options of a request that its model does not support.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{ModelRequest, emulated_tools};
 use crate::llm::registry::Model;
 use crate::verb::{Cause, Failure};
 
-/// Wishes that are left out because an answer is of use without them: whoever asks is to say so.
+/// Unsupported options that are not essential and are omitted. The caller must report them.
 pub fn left_out(request: &ModelRequest, model: &Model) -> Vec<&'static str> {
     let can = model.features;
     chosen([
@@ -17,7 +17,7 @@ pub fn left_out(request: &ModelRequest, model: &Model) -> Vec<&'static str> {
     ])
 }
 
-/// The failure of a request that makes no sense without what the model cannot be given.
+/// The failure of a request with essential options that the model does not support.
 pub(super) fn refusal(request: &ModelRequest, model: &Model) -> Option<Failure> {
     let pictures = request.messages.iter().any(|message| !message.images.is_empty());
     let can = model.features;
@@ -30,15 +30,11 @@ pub(super) fn refusal(request: &ModelRequest, model: &Model) -> Option<Failure> 
         return None;
     }
     let name = model.full_name();
-    let failure = Failure::permanent(format!("{name} takes no {}", lacks.join(" and no ")));
-    // Calls can be held to a schema as well.
-    let or = if lacks[0] == "tools" {
-        ", or json_schema = true where its answers can be held to a schema"
-    } else {
-        ""
-    };
+    let failure = Failure::permanent(format!("{name} does not support {}", lacks.join(" and ")));
+    // Tool calls can be emulated with a schema.
+    let or = if lacks[0] == "tools" { ", or json_schema = true if it supports schemas" } else { "" };
     let hint = format!(
-        "name another model; if it does, say so in atoll.toml: [models.\"{name}\"] features = {{ {} = true }}{or}",
+        "use another model; if this one supports it, set in atoll.toml: [models.\"{name}\"] features = {{ {} = true }}{or}",
         lacks[0]
     );
     Some(failure.hint(hint).cause(Cause::Lacking).detail(json!({ "lacks": lacks })))

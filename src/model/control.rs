@@ -6,47 +6,47 @@ use super::step::Use;
 use super::{Name, Node, Raw, Text};
 use crate::diag::{Code, Diagnostic, Span};
 
-/// Rounds with carried state.
+/// `loop`: rounds with carried state.
 #[derive(Clone, Debug)]
 pub struct Loop {
-    /// The most rounds.
+    /// Maximum number of rounds.
     pub max: Option<Text>,
-    /// A list to fold over.
+    /// List to fold over.
     pub over: Option<Text>,
-    /// The name of the item.
+    /// Name of the item.
     pub item: Option<Text>,
-    /// First state.
+    /// Initial state.
     pub state: Vec<(Name, Text)>,
-    /// Names for a round.
+    /// Names that are computed in each round.
     pub lets: Vec<(Name, Text)>,
     /// Next state.
     pub next: Vec<(Name, Text)>,
     /// Named changes of state.
     pub rules: Vec<Rule>,
-    /// Conditions that end it.
+    /// Conditions that end the loop.
     pub exits: Vec<LoopExit>,
-    /// What its output holds.
+    /// Expression for `result` in its output.
     pub result: Option<Text>,
-    /// What its output holds if the run pauses in a round.
+    /// Expression for its output if the run pauses during a round.
     pub so_far: Option<Text>,
-    /// Failure classes that a round survives.
+    /// Failure classes that do not end the loop.
     pub counts: Option<Vec<Text>>,
-    /// The most that one round may spend, by unit.
+    /// Spending limit of one round, by unit.
     pub budget: Vec<(Name, Text)>,
-    /// What has to be left before a round begins, by unit.
+    /// Amounts that must be left before a round starts, by unit.
     pub fund: Vec<(Name, Text)>,
-    /// Whether `max` or `over` is written, right or wrong.
+    /// Whether `max` or `over` is written, even with an error.
     pub bounded: bool,
 }
 
 /// A named change of a loop's state.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name.
+    /// Name.
     pub name: Name,
-    /// When it applies.
+    /// Condition under which it applies.
     pub when: Text,
-    /// What it sets.
+    /// New values of the state.
     pub set: Vec<(Name, Text)>,
 }
 
@@ -55,95 +55,95 @@ pub struct Rule {
 pub struct LoopExit {
     /// The loop's status.
     pub status: Name,
-    /// When.
+    /// Condition.
     pub when: Text,
     /// The exit code of a run that ends with this status.
     pub code: Option<i32>,
 }
 
-/// Items side by side.
+/// `each`: items in parallel.
 #[derive(Clone, Debug)]
 pub struct Each {
-    /// The list.
+    /// List of items.
     pub over: Text,
-    /// The name of the item.
+    /// Name of the item.
     pub item: Option<Text>,
-    /// A name for each item.
+    /// Key of each item.
     pub key: Option<Text>,
-    /// How many at once.
+    /// Number of items that run at the same time.
     pub parallel: Option<Text>,
-    /// What an item's failure does.
+    /// Effect of the failure of an item.
     pub on_error: Option<Text>,
-    /// How many failures are too many.
+    /// Number of failures after which it fails.
     pub max_failures: Option<Text>,
-    /// What an item leaves behind.
+    /// Expression for the result of an item.
     pub result: Option<Text>,
 }
 
-/// A resource around a body.
+/// `hold`: a resource for a body.
 #[derive(Clone, Debug)]
 pub struct Hold {
-    /// The resources named; there should be one.
+    /// Named resources; there should be exactly one.
     pub resources: Vec<Use>,
-    /// What `result` in the output is.
+    /// Expression for `result` in its output.
     pub result: Option<Text>,
 }
 
-/// Another pipeline.
+/// `call`: another pipeline.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Its name.
+    /// Name.
     pub pipeline: Text,
-    /// Its inputs.
+    /// Inputs of the called pipeline.
     pub with: Vec<(Name, Text)>,
-    /// Which inputs of the caller it gets as well.
+    /// Inputs of the caller that are passed as well.
     pub inherit: Option<Inherit>,
 }
 
-/// Which inputs of the caller a called pipeline gets.
+/// Inputs of the caller that a called pipeline receives.
 #[derive(Clone, Debug)]
 pub enum Inherit {
-    /// All that it has as well; where that is written.
+    /// All inputs that both have; with the position in the file.
     All(Span),
-    /// These.
+    /// The named inputs.
     Named(Vec<Text>),
 }
 
-/// A question to a person.
+/// `ask`: a question to a person.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// The question.
+    /// Question.
     pub question: Text,
-    /// Answers to choose from.
+    /// Possible answers.
     pub choices: Option<Node>,
-    /// What a free answer is.
+    /// Type of a free answer.
     pub answer: Option<Text>,
-    /// What the person is shown.
+    /// Values to show to the person.
     pub show: Option<Node>,
-    /// What the answer is bound to besides.
+    /// Additional values that the answer depends on.
     pub binds: Option<Node>,
-    /// The answer if no person can be asked.
+    /// Answer if no person can be asked.
     pub default: Option<Node>,
-    /// How long it stays open.
+    /// Time limit for the answer.
     pub deadline: Option<Duration>,
-    /// The answer at the deadline.
+    /// Answer at the deadline.
     pub at_deadline: Option<Node>,
 }
 
-/// A pure loop in memory.
+/// `compute`: a pure loop in memory.
 #[derive(Clone, Debug)]
 pub struct Compute {
-    /// The seed.
+    /// Seed.
     pub seed: Option<Text>,
-    /// First state.
+    /// Initial state.
     pub init: Vec<(Name, Text)>,
     /// Names for this round.
     pub lets: Vec<(Name, Text)>,
     /// Next state.
     pub next: Vec<(Name, Text)>,
-    /// When to stop.
+    /// Condition that ends it.
     pub until: Option<Text>,
-    /// The most rounds.
+    /// Maximum number of rounds.
     pub max: Text,
 }
 
@@ -185,7 +185,7 @@ impl Loop {
 fn rule(name: Name, node: Node, found: &mut Found) -> Option<Rule> {
     let mut fields = Fields::new(node, name.span, "the rule", found);
     let when = fields.expr("when");
-    let when = fields.need("when", when, "say when the rule applies: `when = \"state.n > 2\"`");
+    let when = fields.need("when", when, "write when the rule applies: `when = \"state.n > 2\"`");
     let set = fields.named_exprs("set");
     fields.finish();
     Some(Rule { name, when: when?, set })
@@ -194,13 +194,13 @@ fn rule(name: Name, node: Node, found: &mut Found) -> Option<Rule> {
 fn exit(status: Name, node: Node, found: &mut Found) -> Option<LoopExit> {
     let mut fields = Fields::new(node, status.span, "the exit", found);
     let when = fields.expr("when");
-    let when = fields.need("when", when, "say when it applies: `when = \"state.best > 95\"`");
+    let when = fields.need("when", when, "write when it applies: `when = \"state.best > 95\"`");
     let code = code(&mut fields);
     fields.finish();
     Some(LoopExit { status, when: when?, code })
 }
 
-/// The value of `as`, which must be a plain name.
+/// Reads the value of `as`, which must be a plain name.
 fn item(fields: &mut Fields<'_>) -> Option<Text> {
     let text = fields.text("as")?;
     let plain = text.text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -261,7 +261,7 @@ impl Call {
     }
 }
 
-/// `inherit` of a `call`: `true`, or a list of names.
+/// Reads `inherit` of a `call`: `true`, or a list of names.
 fn inherit(fields: &mut Fields<'_>) -> Option<Inherit> {
     let node = fields.node("inherit")?;
     let names = |items: &[Node]| items.iter().map(Node::text).collect::<Option<Vec<_>>>();
@@ -275,7 +275,7 @@ fn inherit(fields: &mut Fields<'_>) -> Option<Inherit> {
         }
         _ => {}
     }
-    let message = format!("`inherit` must be `true` or a list of names, this is {}", node.noun());
+    let message = format!("`inherit` must be `true` or a list of names, but is {}", node.noun());
     fields.found().push(
         Diagnostic::new(Code::WrongType, message)
             .at(node.span, "")
@@ -289,16 +289,16 @@ impl Ask {
     pub fn read(used: Use, found: &mut Found) -> Option<Self> {
         let mut fields = Fields::new(used.with, used.name.span, "`ask`", found);
         let question = fields.text("question");
-        let question = fields.need("question", question, "say what is asked: `question = \"Go on?\"`");
+        let question = fields.need("question", question, "write the question: `question = \"Continue?\"`");
         let (choices, answer) = (fields.node("choices"), fields.text("type"));
         let (show, binds) = (fields.node("show"), fields.node("binds"));
         let (default, deadline) = (fields.node("default"), fields.span("deadline"));
         let at_deadline = fields.node("at_deadline");
         if let (Some(node), false) = (&at_deadline, fields.has("deadline")) {
             fields.found().push(
-                Diagnostic::new(Code::MissingKey, "`at_deadline` needs a `deadline`")
-                    .at(node.span, "taken when the deadline passes")
-                    .help("say when that is: `deadline = \"2h\"`"),
+                Diagnostic::new(Code::MissingKey, "`deadline` is missing: `at_deadline` needs it")
+                    .at(node.span, "used at the deadline")
+                    .help("add a time limit: `deadline = \"2h\"`"),
             );
         }
         fields.finish();
@@ -311,7 +311,7 @@ impl Compute {
     pub fn read(used: Use, found: &mut Found) -> Option<Self> {
         let mut fields = Fields::new(used.with, used.name.span, "`compute`", found);
         let max = fields.expr("max");
-        let max = fields.need("max", max, "bound it: `max = 1000`");
+        let max = fields.need("max", max, "set a limit: `max = 1000`");
         let (seed, until) = (fields.expr("seed"), fields.expr("until"));
         let (init, next) = (fields.named_exprs("init"), fields.named_exprs("next"));
         let lets = fields.named_exprs("let");

@@ -6,45 +6,45 @@ use crate::diag::{Code, Diagnostic, Span};
 use crate::duration;
 use crate::id::StepId;
 
-/// Reads the keys of one table, each once; complains about wrong types, and at the end about unknown keys.
+/// Reads the keys of one table, each once. Reports wrong types, and at the end unknown keys.
 pub(super) struct Fields<'a> {
     table: Table,
     at: Span,
     what: &'static str,
     known: Vec<&'static str>,
-    /// Keys that are there, whatever stands behind them.
+    /// Keys that are written, with any value.
     written: Vec<&'static str>,
-    /// Whether there is no table to have keys.
+    /// Whether the value is not a table.
     broken: bool,
     found: &'a mut Vec<Diagnostic>,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads `node`, which is called `what` in messages and stands behind the key at `at`.
+    /// A reader for `node`, the value of the key at `at`. Messages use the name `what`.
     pub(super) fn new(node: Node, at: Span, what: &'static str, found: &'a mut Vec<Diagnostic>) -> Self {
         let broken = !matches!(node.value, Raw::Table(_));
         let table = if let Raw::Table(table) = node.value {
             table
         } else {
-            let message = format!("{what} must be a table, this is {}", node.noun());
+            let message = format!("{what} must be a table, but is {}", node.noun());
             let complaint = Diagnostic::new(Code::WrongType, message);
-            found.push(complaint.at(node.span, "expected a table").help("give a table"));
+            found.push(complaint.at(node.span, "expected a table").help("write a table"));
             Table::new()
         };
         Self { table, at, what, known: Vec::new(), written: Vec::new(), broken, found }
     }
 
-    /// Whether `key`, which has been asked for, is there or may be: what is wrong behind it has a complaint of its own.
+    /// Whether `key`, which was read before, exists or may exist: an invalid value has its own diagnostic.
     pub(super) fn has(&self, key: &str) -> bool {
         self.broken || self.written.contains(&key)
     }
 
-    /// Whether there is a table.
+    /// Whether the value is a table.
     pub(super) fn is_table(&self) -> bool {
         !self.broken
     }
 
-    /// Where complaints go.
+    /// Diagnostics.
     pub(super) fn found(&mut self) -> &mut Vec<Diagnostic> {
         self.found
     }
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
         text
     }
 
-    /// An expression: text, or a number or truth value that stands for itself.
+    /// An expression: text, or a literal number or boolean.
     pub(super) fn expr(&mut self, key: &'static str) -> Option<Text> {
         let node = self.node(key)?;
         expression(&node, key, self.found)
@@ -87,7 +87,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A list of conditions: each an expression, or a table with what is said if it does not hold.
+    /// A list of conditions, each an expression, or a table with a message for the failure.
     pub(super) fn checks(&mut self, key: &'static str) -> Vec<Check> {
         self.list(key, |item, key, found| {
             if !matches!(item.value, Raw::Table(_)) {
@@ -97,7 +97,7 @@ impl<'a> Fields<'a> {
             let that = fields.expr("that");
             let that = fields.need("that", that, "write the condition: `that = \"output.ok\"`");
             let otherwise = fields.text("else");
-            let hint = "say what is wrong: `else = \"the sum is {{ output.sum }}\"`";
+            let hint = "write a message: `else = \"the sum is {{ output.sum }}\"`";
             let otherwise = fields.need("else", otherwise, hint);
             fields.finish();
             Some(Check { that: that?, otherwise })
@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// A table of anything by name; names that no expression could say are refused.
+    /// A table of any values by name; names that cannot be used in expressions are refused.
     pub(super) fn named(&mut self, key: &'static str) -> Vec<(Name, Node)> {
         let Some(node) = self.node(key) else { return Vec::new() };
         let Raw::Table(table) = node.value else {
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// The place of a key whose value is `true`.
+    /// Span of a key whose value is `true`.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<Span> {
         let Entry { key: at, node } = self.entry(key)?;
         if let Raw::Bool(truth) = node.value {
@@ -198,7 +198,7 @@ impl<'a> Fields<'a> {
         int(&node, key, range, self.found)
     }
 
-    /// A span of time.
+    /// A duration.
     pub(super) fn span(&mut self, key: &'static str) -> Option<Duration> {
         let text = self.text(key)?;
         let span = duration::parse(&text.text).ok();
@@ -208,7 +208,7 @@ impl<'a> Fields<'a> {
         span
     }
 
-    /// A span of time in which something has to end, or an expression over inputs.
+    /// A time limit, or an expression over inputs.
     pub(super) fn time_limit(&mut self, key: &'static str) -> Option<TimeLimit> {
         let written = self.table.get(key).map(|entry| &entry.node);
         if let Some(text) = written.and_then(Node::text).filter(|text| is_expression(&text.text)) {
@@ -219,32 +219,32 @@ impl<'a> Fields<'a> {
         let span = self.span(key);
         if let (Some(at), Some(Duration::ZERO)) = (at, span) {
             self.found.push(
-                Diagnostic::new(Code::BadRange, format!("`{key}` is zero: nothing could ever end in time"))
+                Diagnostic::new(Code::BadRange, format!("`{key}` is zero, so nothing could finish in time"))
                     .at(at, "")
-                    .help("write a span such as `30s`, or remove it"),
+                    .help("write a duration such as `30s`, or remove it"),
             );
         }
         span.map(TimeLimit::Span)
     }
 
-    /// Complains where a key that is needed is absent.
+    /// Reports a missing required key.
     pub(super) fn need<T>(&mut self, key: &'static str, value: Option<T>, hint: &str) -> Option<T> {
         if value.is_none() && !self.has(key) {
             self.found.push(
-                Diagnostic::new(Code::MissingKey, format!("{} needs `{key}`", self.what))
-                    .at(self.at, format!("without `{key}`"))
+                Diagnostic::new(Code::MissingKey, format!("`{key}` is missing in {}", self.what))
+                    .at(self.at, format!("add `{key}`"))
                     .help(hint),
             );
         }
         value
     }
 
-    /// Everything that was not asked for.
+    /// All entries that were not read.
     pub(super) fn rest(&mut self) -> Table {
         std::mem::take(&mut self.table)
     }
 
-    /// Complains about keys that nobody asked for.
+    /// Reports keys that were not read.
     pub(super) fn finish(self) {
         for (key, entry) in &self.table {
             self.found.push(
@@ -284,7 +284,8 @@ pub(super) fn int(
     }
 }
 
-/// Whether what may be a plain word or span is an expression: it reads inputs, or calls something.
+/// Whether a text that may be a plain word or duration is an expression, because it reads inputs or calls a
+/// function.
 pub(super) fn is_expression(text: &str) -> bool {
     duration::parse(text).is_err() && (text.contains("inputs") || text.contains(['(', '\'']))
 }
@@ -306,24 +307,24 @@ fn expression(node: &Node, key: &str, found: &mut Vec<Diagnostic>) -> Option<Tex
     }
 }
 
-/// An expression of which nothing is known, in the place of one that is wrong: who reads the name makes no mistake.
+/// An unknown expression in place of an invalid one, so that uses of the name are not errors.
 pub(super) fn anything(span: Span) -> Text {
     Text { text: ANYTHING.to_owned(), span, quoted: false }
 }
 
-/// The text of such an expression.
+/// Text of an unknown expression.
 pub const ANYTHING: &str = "'null' | fromjson";
 
-/// The expression that stands for `value`.
+/// The literal expression for `value`.
 fn literal(value: &crate::value::Value) -> String {
     let text = value.to_string().replace('"', "'");
     if text.len() > 60 { "['a', 'b']".to_owned() } else { text }
 }
 
 pub(super) fn wrong(node: &Node, key: &str, expected: &str) -> Diagnostic {
-    Diagnostic::new(Code::WrongType, format!("`{key}` must be {expected}, this is {}", node.noun()))
+    Diagnostic::new(Code::WrongType, format!("`{key}` must be {expected}, but is {}", node.noun()))
         .at(node.span, format!("expected {expected}"))
-        .help(format!("give {expected}"))
+        .help(format!("write {expected}"))
 }
 
 pub(super) fn bad_span(text: &Text) -> Diagnostic {

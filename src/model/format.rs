@@ -1,4 +1,5 @@
-//! The canonical form of a TOML file: one entry a line, `=` aligned, no inline table that makes a line too long.
+//! The canonical form of a TOML file: one entry per line, aligned `=`, and no inline table that makes a
+//! line too long.
 
 use std::ops::Range;
 
@@ -9,23 +10,23 @@ use crate::diag::SourceMap;
 
 /// Inline tables that make a line longer than this become dotted keys.
 const WIDTH: usize = 100;
-/// The same for a line with its `=` aligned.
+/// Longest line with an aligned `=`.
 const MOST_WIDTH: usize = 120;
-/// Comments are aligned behind lines that are not longer than this.
+/// Longest line for which comments are aligned.
 const COMMENTED: usize = 60;
 
 /// Why a file was not formatted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotFormatted {
-    /// It is no TOML.
+    /// It is not TOML.
     #[error("{0}")]
     Syntax(String),
-    /// The result would say something else: a fault of the formatter, which changes nothing then.
-    #[error("formatting would change what it says; please report this with the file")]
+    /// The result would have another meaning. This is a bug of the formatter; the file is not changed.
+    #[error("formatting would change the meaning of the file; please report this bug with the file")]
     Changed,
 }
 
-/// The canonical form of `text`, which means the same and has the same comments.
+/// The canonical form of `text`, with the same meaning and comments.
 pub fn formatted(text: &str) -> Result<String, NotFormatted> {
     let syntax = |error: toml_edit::TomlError| NotFormatted::Syntax(error.to_string().trim_end().to_owned());
     let document = Document::parse(text).map_err(syntax)?;
@@ -39,23 +40,23 @@ pub fn formatted(text: &str) -> Result<String, NotFormatted> {
 /// A line of the result that may still change.
 enum Line {
     Blank,
-    /// A comment or a header, as it is written.
+    /// A comment or a header, as written.
     Text(String),
     Entry(Box<Entry>),
 }
 
-/// `key = value`, and a comment behind it.
+/// `key = value`, and a comment after it.
 struct Entry {
-    /// The bytes of its lines.
+    /// Byte range of its lines.
     lines: Range<usize>,
     key: String,
     value: String,
-    /// The same value, if it is an inline table that may be taken apart.
+    /// The value, if it is an inline table that may be split.
     table: Option<Value>,
     comment: Option<String>,
 }
 
-/// Notes all entries of a table that are written on lines of their own.
+/// Collects all entries of a table that are written on separate lines.
 fn gather(table: &Table, text: &str, entries: &mut Vec<Entry>) {
     for (name, item) in table {
         match item {
@@ -70,7 +71,7 @@ fn gather(table: &Table, text: &str, entries: &mut Vec<Entry>) {
     }
 }
 
-/// The entry whose last key and whose value are at these places.
+/// The entry whose last key and value are at these positions.
 fn entry(text: &str, key: &Range<usize>, value: Range<usize>) -> Entry {
     let start = text[..key.start].rfind('\n').map_or(0, |at| at + 1);
     let end = text[value.end..].find('\n').map_or(text.len(), |at| value.end + at);
@@ -105,7 +106,7 @@ fn key_text(written: &str) -> String {
     text
 }
 
-/// Whether a comment is inside of a value.
+/// Whether a value contains a comment.
 fn has_comments(value: &Value) -> bool {
     let says = |raw: Option<&toml_edit::RawString>| {
         raw.and_then(toml_edit::RawString::as_str).is_some_and(|text| text.contains('#'))
@@ -148,7 +149,7 @@ fn dotted(keys: &[&toml_edit::Key]) -> String {
     keys.iter().map(|key| key.display_repr().into_owned()).collect::<Vec<_>>().join(".")
 }
 
-/// The lines of the file, entries as such.
+/// The lines of the file, with parsed entries.
 fn lines(text: &str, entries: Vec<Entry>) -> Vec<Line> {
     let (mut lines, mut at) = (Vec::new(), 0);
     for entry in entries {
@@ -163,7 +164,7 @@ fn lines(text: &str, entries: Vec<Entry>) -> Vec<Line> {
     lines
 }
 
-/// Comments, headers and blank lines: of several blank ones, one is left.
+/// Adds comments, headers and blank lines. Several blank lines become one.
 fn between(text: &str, lines: &mut Vec<Line>) {
     for line in text.lines().map(str::trim) {
         if !line.is_empty() {
@@ -212,7 +213,7 @@ fn written(lines: &[Line]) -> String {
     text
 }
 
-/// Entries that follow each other, with `=` and comments aligned, and tables that are too long taken apart.
+/// Formats consecutive entries with aligned `=` and comments. Tables that are too long are split.
 fn aligned(block: &[&Entry]) -> String {
     let rows = block.iter().map(|entry| Row {
         key: entry.key.clone(),
@@ -262,7 +263,7 @@ struct Row {
 }
 
 impl Row {
-    /// One row for each entry of its table; the comment stays with the first.
+    /// Splits the row into one row per entry of its table; the comment stays with the first.
     fn apart(self) -> Vec<Self> {
         let Self { key, table, mut comment, .. } = self;
         let Some(Value::InlineTable(table)) = table else { return Vec::new() };

@@ -1,6 +1,7 @@
-//! What an author wrote: a pipeline as a tree in which every key and value knows its place in the file.
-//! It must never know which verbs exist, what the defaults are, or where files lie: a verb's own table stays a
-//! [`Node`]. Start with [`Pipeline`] and [`Step`]; [`Node`] is the merged TOML that they are read from.
+//! A pipeline as the author wrote it: a tree in which every key and value has its position in the file.
+//! This module does not know which verbs exist, what the defaults are, or where files are stored: the table
+//! of a verb stays a [`Node`]. Start with [`Pipeline`] and [`Step`]; [`Node`] is the merged TOML that they
+//! are read from.
 
 mod control;
 mod fields;

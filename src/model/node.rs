@@ -5,10 +5,10 @@ use super::Text;
 use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 use crate::value::{MAX_READ_DEPTH, Value, nested, too_deep};
 
-/// A TOML value that knows where it was written.
+/// A TOML value with its position.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its place.
+    /// Position.
     pub span: Span,
     /// The value.
     pub value: Raw,
@@ -23,7 +23,7 @@ pub enum Raw {
     Int(i64),
     /// A number.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// A date or time, as it is written.
     Date(String),
@@ -39,18 +39,18 @@ pub type Table = IndexMap<String, Entry>;
 /// A value in a table.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The place of its key.
+    /// Position of its key.
     pub key: Span,
     /// The value.
     pub node: Node,
 }
 
 impl Node {
-    /// Reads the text named by `id` as TOML, or returns all its syntax errors, in the order of the text.
+    /// Parses the source `id` as TOML, or returns all its syntax errors in order.
     pub fn parse(sources: &SourceMap, id: SourceId) -> Result<Self, Vec<Diagnostic>> {
         let text = sources.get(id).text.clone();
         if let Some((range, why)) = too_deep(&text) {
-            let help = "close each `{` and `[`, or put what is inside into a file of its own, and read it with `read`";
+            let help = "close each `{` and `[`, or move the content to another file and read it with `read`";
             return Err(vec![Diagnostic::new(Code::Syntax, why).at(sources.span(id, range), "").help(help)]);
         }
         let (root, errors) = DeTable::parse_recoverable(&text);
@@ -70,7 +70,7 @@ impl Node {
         if found.is_empty() { Ok(node) } else { Err(found) }
     }
 
-    /// Lays `over` over this value: tables are merged key by key, anything else is replaced.
+    /// Merges `over` into this value: tables are merged key by key, anything else is replaced.
     pub fn merge(&mut self, over: Self) {
         match (&mut self.value, over) {
             (Raw::Table(table), Self { value: Raw::Table(over), .. }) => {
@@ -87,7 +87,7 @@ impl Node {
         }
     }
 
-    /// The string, where it is one.
+    /// The string, if it is one.
     pub fn text(&self) -> Option<Text> {
         match &self.value {
             Raw::Text(text) => Some(Text { text: text.clone(), span: self.span, quoted: true }),
@@ -95,7 +95,7 @@ impl Node {
         }
     }
 
-    /// The table, where it is one.
+    /// The table, if it is one.
     pub fn table(&self) -> Option<&Table> {
         match &self.value {
             Raw::Table(table) => Some(table),
@@ -117,13 +117,13 @@ impl Node {
         }
     }
 
-    /// What it is, with its article: `text`, `a number`, …
+    /// Name of its type with an article: `text`, `a number`, …
     pub fn noun(&self) -> &'static str {
         match self.value {
             Raw::Text(_) => "text",
             Raw::Int(_) => "a whole number",
             Raw::Float(_) => "a number",
-            Raw::Bool(_) => "a truth value",
+            Raw::Bool(_) => "a boolean",
             Raw::Date(_) => "a date",
             Raw::List(_) => "a list",
             Raw::Table(_) => "a table",
@@ -146,7 +146,7 @@ fn table(table: &DeTable<'_>, place: &Place<'_>, depth: usize, found: &mut Vec<D
         .collect()
 }
 
-/// The value that stands at `span` inside so many tables and lists.
+/// Converts the value at `span`, at the given nesting level.
 fn raw(
     value: &DeValue<'_>,
     (span, depth): (Span, usize),
@@ -157,7 +157,7 @@ fn raw(
         found.push(
             Diagnostic::new(Code::Syntax, format!("this is {}", nested(MAX_READ_DEPTH)))
                 .at(span, "")
-                .help("put what is inside into a file of its own, and read it with `read`"),
+                .help("move the content to another file and read it with `read`"),
         );
         return Raw::Bool(false);
     }

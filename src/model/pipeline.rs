@@ -3,16 +3,16 @@ use super::step::{Step, steps};
 use super::{Name, Node, Raw, Text};
 use crate::diag::{Code, Diagnostic, Span};
 
-/// A pipeline as it is written, after `extends` and settings have been merged.
+/// A pipeline as written, after merging `extends` and settings.
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
-    /// Its name.
+    /// Name.
     pub name: Option<Text>,
-    /// What it is for.
+    /// Purpose.
     pub summary: Option<Text>,
     /// Declared inputs.
     pub inputs: Vec<Input>,
-    /// Conditions under which no run begins.
+    /// Conditions under which no run is started.
     pub refusals: Vec<Refusal>,
     /// Named pure expressions.
     pub functions: Vec<Function>,
@@ -26,22 +26,22 @@ pub struct Pipeline {
     pub steps: Vec<Step>,
     /// Outputs.
     pub outputs: Vec<(Name, Text)>,
-    /// What decides the status of a run.
+    /// Conditions for the status of a run.
     pub exits: Vec<Exit>,
 }
 
-/// A declared input, as it is written.
+/// A declared input, as written.
 #[derive(Clone, Debug)]
 pub struct Input {
-    /// Its name.
+    /// Name.
     pub name: Name,
-    /// Its type.
+    /// Type.
     pub kind: Option<Text>,
-    /// Whether a run needs it.
+    /// Whether it is required.
     pub required: bool,
-    /// Its default.
+    /// Default value.
     pub default: Option<Node>,
-    /// What it is for.
+    /// Purpose.
     pub help: Option<Text>,
     /// Least value.
     pub min: Option<f64>,
@@ -49,29 +49,29 @@ pub struct Input {
     pub max: Option<f64>,
     /// Information label.
     pub label: Option<Text>,
-    /// Choices of an `enum`; none where what is written cannot be read.
+    /// Choices of an `enum`; `None` if they are invalid.
     pub values: Option<Vec<Text>>,
 }
 
-/// Inputs that no run begins with.
+/// A condition under which inputs are refused.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// Its name.
+    /// Name.
     pub name: Name,
     /// The condition.
     pub when: Text,
-    /// What is wrong with them.
+    /// Error message.
     pub message: Text,
 }
 
 /// A named pure expression.
 #[derive(Clone, Debug)]
 pub struct Function {
-    /// Its name.
+    /// Name.
     pub name: Name,
     /// Names of its arguments.
     pub args: Vec<Text>,
-    /// Its value.
+    /// Expression for its value.
     pub value: Text,
 }
 
@@ -80,17 +80,17 @@ pub struct Function {
 pub struct Exit {
     /// The status.
     pub status: Name,
-    /// When it applies.
+    /// Condition under which it applies.
     pub when: Text,
     /// The process exit code.
     pub code: i32,
 }
 
-/// The version of the language that this program speaks.
+/// Supported version of the language.
 const VERSION: i64 = 1;
 
 impl Pipeline {
-    /// Reads a merged tree; complaints go to `found`, and what can be read is read.
+    /// Reads a merged tree. Diagnostics go to `found`; valid parts are read nevertheless.
     pub fn read(root: Node, top: Span, found: &mut Vec<Diagnostic>) -> Self {
         let mut fields = Fields::new(root, top, "the pipeline", found);
         version(&mut fields, top);
@@ -119,10 +119,12 @@ fn version(fields: &mut Fields<'_>, top: Span) {
     let complaint = match fields.entry("atoll") {
         Some(entry) => match entry.node.value {
             Raw::Int(VERSION) => return,
-            _ => Diagnostic::new(Code::LanguageVersion, "this program speaks version 1 of the language")
-                .at(entry.node.span, "another version"),
+            _ => {
+                Diagnostic::new(Code::LanguageVersion, "this program supports only version 1 of the language")
+                    .at(entry.node.span, "another version")
+            }
         },
-        None => Diagnostic::new(Code::LanguageVersion, "the pipeline does not say its language version")
+        None => Diagnostic::new(Code::LanguageVersion, "the language version of the pipeline is missing")
             .at(top, ""),
     };
     fields.found().push(complaint.help("begin the file with `atoll = 1`"));
@@ -168,10 +170,13 @@ fn input(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Input> {
 fn refusal(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Refusal> {
     let mut fields = Fields::new(node, name.span, "the refusal", found);
     let when = fields.expr("when");
-    let when =
-        fields.need("when", when, "say when it applies: `when = \"inputs.a is none and inputs.b is none\"`");
+    let when = fields.need(
+        "when",
+        when,
+        "write when it applies: `when = \"inputs.a is none and inputs.b is none\"`",
+    );
     let message = fields.text("message");
-    let message = fields.need("message", message, "say what to give instead: `message = \"give a or b\"`");
+    let message = fields.need("message", message, "write what to do instead: `message = \"set a or b\"`");
     fields.finish();
     Some(Refusal { name, when: when?, message: message? })
 }
@@ -198,7 +203,7 @@ fn label(name: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Name> {
 fn exit(status: Name, node: Node, found: &mut Vec<Diagnostic>) -> Option<Exit> {
     let mut fields = Fields::new(node, status.span, "the exit", found);
     let when = fields.expr("when");
-    let when = fields.need("when", when, "say when it applies: `when = \"not outputs.passed\"`");
+    let when = fields.need("when", when, "write when it applies: `when = \"not outputs.passed\"`");
     let code = code(&mut fields);
     fields.finish();
     Some(Exit { status, when: when?, code: code.unwrap_or(0) })

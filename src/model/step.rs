@@ -6,64 +6,64 @@ use crate::diag::{Code, Diagnostic};
 use crate::duration;
 use crate::id::StepId;
 
-/// One step: its header, whatever else stands in its table, and the steps inside it.
+/// One step: its header, the other entries of its table, and the steps inside it.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Its name.
+    /// Name.
     pub id: Name,
-    /// The class of steps whose defaults it has.
+    /// Class of steps whose defaults apply.
     pub class: Option<Text>,
     /// Named expressions for its own texts and those of the steps inside it.
     pub lets: Vec<(Name, Text)>,
-    /// The condition under which it runs.
+    /// Condition under which it runs.
     pub when: Option<Text>,
     /// Steps that must have ended before.
     pub needs: Vec<Text>,
     /// Steps that may fail or be skipped without this one being skipped.
     pub tolerates: Vec<Text>,
-    /// How failures are tried again.
+    /// Retries of failures.
     pub retry: Option<Retry>,
-    /// How long one attempt may take.
+    /// Time limit of one attempt.
     pub timeout: Option<TimeLimit>,
     /// The lane it counts against.
     pub lane: Option<Text>,
-    /// The most that it may spend, all attempts and everything inside it together, by unit.
+    /// Spending limit of all attempts and everything inside it together, by unit.
     pub budget: Vec<(Name, Text)>,
     /// A schema: the name of a file, or the schema itself.
     pub output: Option<Node>,
-    /// What must hold of the output.
+    /// Conditions for the output.
     pub check: Vec<Check>,
     /// Labels that must not reach it.
     pub forbid: Vec<Text>,
-    /// What lowers labels; read by whoever follows labels.
+    /// Removal of labels; read by the label check.
     pub declassify: Option<Node>,
-    /// Whether a recorded output may be used again.
+    /// Whether a recorded output may be reused.
     pub cache: bool,
     /// Globs of files that a cached step reads.
     pub inputs: Option<Vec<Text>>,
     /// Globs of files that a cached step writes.
     pub produces: Vec<Text>,
-    /// Whether the attempt may simply be made again after a crash.
+    /// Whether an attempt may be repeated after a crash.
     pub idempotent: bool,
-    /// What happens to an attempt that was under way at a crash.
+    /// What to do with an attempt that was interrupted by a crash.
     pub on_interrupt: Option<Text>,
-    /// What happens where the other side is down.
+    /// What to do if the other side is down.
     pub on_outage: Option<Text>,
-    /// Where it is said that the step also runs when the run pauses.
+    /// Position of the key that makes the step also run when the run pauses.
     pub on_pause: Option<crate::diag::Span>,
-    /// Where it is said that the step runs when everything else has ended, whatever happened.
+    /// Position of the key that makes the step run after everything else, in any case.
     pub always: Option<crate::diag::Span>,
-    /// What its failure fails: `none`, or by default what is around it.
+    /// What its failure fails: `none`, or by default the enclosing body.
     pub fails: Option<Text>,
-    /// The keys that are no words of the header: one of them should be a verb.
+    /// Keys that are not header keys: one of them should be a verb.
     pub uses: Vec<Use>,
-    /// Whether it is a table, which can say what it does.
+    /// Whether it is a table, which can contain a verb.
     pub is_table: bool,
-    /// The place of the key `steps`, where there is a body, and its steps.
+    /// Position of the key `steps` and the steps, if there is a body.
     pub body: Option<(crate::diag::Span, Vec<Step>)>,
 }
 
-/// A key of a step that is no word of the header, and its value.
+/// A key of a step that is not a header key, with its value.
 #[derive(Clone, Debug)]
 pub struct Use {
     /// The key.
@@ -75,23 +75,23 @@ pub struct Use {
 /// A condition on the output of a step.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// The condition.
+    /// Condition.
     pub that: Text,
-    /// What is said if it does not hold, a template.
+    /// Template for the message if it does not hold.
     pub otherwise: Option<Text>,
 }
 
-/// How long something may take.
+/// A time limit.
 #[derive(Clone, Debug)]
 pub enum TimeLimit {
-    /// As long as this.
+    /// A duration.
     Span(Duration),
-    /// What this expression comes to.
+    /// An expression for a duration.
     Expr(Text),
 }
 
 impl TimeLimit {
-    /// The span, if it is written as one.
+    /// The duration, if it is written as one.
     pub fn span(&self) -> Option<Duration> {
         match self {
             Self::Span(span) => Some(*span),
@@ -100,23 +100,23 @@ impl TimeLimit {
     }
 }
 
-/// How failures are tried again, as far as it is written.
+/// Retries of failures, as written.
 #[derive(Clone, Debug, Default)]
 pub struct Retry {
     /// The most retries.
     pub max: Option<Text>,
-    /// Least and greatest pause.
+    /// Shortest and longest pause.
     pub backoff: Option<(Duration, Duration)>,
     /// Classes of failures.
     pub on: Option<Vec<Text>>,
-    /// Which of these failures, by what is known of them.
+    /// Condition on the failure.
     pub when: Option<Text>,
-    /// What the output is to be, before no further attempt is made.
+    /// Condition on the output that ends the attempts.
     pub until: Option<Text>,
 }
 
 impl Step {
-    /// The words of a step's header.
+    /// Keys of the header of a step.
     pub const HEADER: [&'static str; 23] = [
         "class",
         "let",
@@ -143,7 +143,7 @@ impl Step {
         "steps",
     ];
 
-    /// Shows `see` every text in it that may be an expression or a template, those of the steps inside it too.
+    /// Calls `see` for every text that may be an expression or a template, also in the steps inside it.
     pub fn each_text(&self, see: &mut impl FnMut(&str)) {
         let checks = self.check.iter().flat_map(|check| [&check.that].into_iter().chain(&check.otherwise));
         let named = self.lets.iter().chain(&self.budget).map(|(_, text)| text);
@@ -198,7 +198,7 @@ impl Step {
             id,
         };
         if cache.is_none() && fields.has("cache") {
-            // Whether it is cached is not known.
+            // It is unknown whether the step is cached.
             (step.inputs, step.produces) = (None, Vec::new());
         }
         step.uses = fields
@@ -219,7 +219,7 @@ fn texts(node: &Node, see: &mut impl FnMut(&str)) {
     }
 }
 
-/// The steps of a table of steps.
+/// Reads a table of steps.
 pub(super) fn steps(node: Node, found: &mut Vec<Diagnostic>) -> Vec<Step> {
     let Raw::Table(table) = node.value else {
         found.push(super::fields::wrong(&node, "steps", "a table"));
@@ -247,7 +247,7 @@ fn words(node: Node, key: &'static str, found: &mut Vec<Diagnostic>) -> Vec<Text
     Fields::new(Node { span: at, value: Raw::Table(table) }, at, key, found).texts(key)
 }
 
-/// `2s`, or `2s..60s`.
+/// Reads a backoff: `2s`, or `2s..60s`.
 fn backoff(text: &Text, found: &mut Vec<Diagnostic>) -> Option<(Duration, Duration)> {
     let (from, to) = text.text.split_once("..").unwrap_or((&text.text, &text.text));
     let Some((from, to)) = duration::parse(from).ok().zip(duration::parse(to).ok()) else {
@@ -256,9 +256,9 @@ fn backoff(text: &Text, found: &mut Vec<Diagnostic>) -> Option<(Duration, Durati
     };
     if from > to {
         found.push(
-            Diagnostic::new(Code::BadRange, "the least pause is longer than the greatest")
+            Diagnostic::new(Code::BadRange, "the shortest pause is longer than the longest")
                 .at(text.span, "")
-                .help("write the shorter span first: `2s..60s`"),
+                .help("write the shorter duration first: `2s..60s`"),
         );
         return None;
     }

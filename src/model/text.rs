@@ -2,46 +2,46 @@ use std::ops::Range;
 
 use crate::diag::{SourceMap, Span};
 
-/// A key, and where it is written.
+/// A key with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     /// The key.
     pub text: String,
-    /// Its place.
+    /// Position of the key.
     pub span: Span,
 }
 
-/// A string value, and where it is written.
+/// A string value with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     /// The string, escapes resolved.
     pub text: String,
-    /// Its place, with the quotes where it has some.
+    /// Position, including quotes if there are any.
     pub span: Span,
-    /// Whether the place holds a TOML value; otherwise it holds the text itself, as in a file of its own.
+    /// Whether the position is a TOML value; otherwise it is the text itself, as in a separate file.
     pub quoted: bool,
 }
 
 impl Text {
-    /// The place of bytes `range` of the string. Quotes and escapes make the two differ.
+    /// Span in the file of the bytes `range` of the string, which differ because of quotes and escapes.
     pub fn part(&self, range: &Range<usize>, sources: &SourceMap) -> Span {
         Parts::of(self, sources).place(range)
     }
 }
 
-/// Where the bytes of a string are written: read once, it finds each of many places at once.
+/// Mapping from the bytes of a string to the file, for many lookups.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// The place of the whole string.
+    /// Span of the whole string.
     pub span: Span,
-    /// How many bytes are written there; none if the place is not in the text.
+    /// Number of bytes at the span; `None` if the span is not in the text.
     length: Option<usize>,
-    /// Bytes of the string and the bytes of the file that they come from: between two of them, both count alike.
+    /// Pairs of byte offsets in the string and in the file; between two pairs, both advance equally.
     jumps: Vec<(usize, usize)>,
 }
 
 impl Parts {
-    /// Those of `text`.
+    /// The mapping for `text`.
     pub fn of(text: &Text, sources: &SourceMap) -> Self {
         let raw = sources.get(text.span.source).text.get(text.span.range());
         let jumps = match raw {
@@ -51,7 +51,7 @@ impl Parts {
         Self { span: text.span, length: raw.map(str::len), jumps }
     }
 
-    /// The place of bytes `range` of the string.
+    /// Span in the file of the bytes `range` of the string.
     pub fn place(&self, range: &Range<usize>) -> Span {
         let Some(length) = self.length else { return self.span };
         let locate = |at: usize| {
@@ -64,7 +64,7 @@ impl Parts {
     }
 }
 
-/// Where a byte of the string of the TOML value `raw`, and those up to the next such byte, come from.
+/// Offset pairs for the TOML value `raw`.
 fn jumps(raw: &str) -> Vec<(usize, usize)> {
     let multi = raw.starts_with("\"\"\"") || raw.starts_with("'''");
     let quotes = match (multi, raw.starts_with(['"', '\''])) {
@@ -89,13 +89,13 @@ fn jumps(raw: &str) -> Vec<(usize, usize)> {
         let (taken, given) = unit(&body[done + at..]);
         decoded += at + given;
         done += at + taken;
-        // A line ended by a backslash gives nothing: what is looked for stands behind it.
+        // A line continuation produces no bytes: the next byte comes after it.
         jumps.push((decoded, start + done));
     }
     jumps
 }
 
-/// How many bytes the next character of a basic string takes in the file, and how many it gives.
+/// Number of bytes of the next character of a basic string in the file, and in the string.
 fn unit(body: &str) -> (usize, usize) {
     let Some(rest) = body.strip_prefix('\\') else {
         let width = body.chars().next().map_or(1, char::len_utf8);
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::model::{Node, Raw};
 
-    /// What the bytes of the string that hold `needle` look like in the file.
+    /// The text in the file for the bytes of the string that contain `needle`.
     fn shown(toml: &str, needle: &str) -> String {
         let mut sources = SourceMap::new();
         let id = sources.add("x.toml", format!("a = {toml}\n"));

@@ -1,4 +1,4 @@
-//! The outside: asking an agent through its socket.
+//! The client side: requests to an agent through its socket.
 
 use std::io;
 use std::path::Path;
@@ -8,14 +8,14 @@ use tokio::net::UnixStream;
 
 use super::{ExecReport, ExecSpec, Orders, RelayRequest, wire};
 
-/// Whether something listens on a port.
+/// Whether a program listens on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// On all addresses.
     Open,
-    /// On 127.0.0.1 alone, where nobody outside of its container could reach it.
+    /// Only on 127.0.0.1, which cannot be reached from outside its container.
     LoopbackOnly,
-    /// Nothing does.
+    /// No program listens.
     Refused,
 }
 
@@ -29,11 +29,11 @@ impl Probe {
     }
 }
 
-/// Keeps an agent, and all that runs under it, alive until it is dropped.
+/// Keeps an agent and all its programs alive until it is dropped.
 #[derive(Debug)]
 pub struct Keepalive(#[expect(dead_code, reason = "held to be dropped")] UnixStream);
 
-/// Takes hold of the agent that listens at `socket`.
+/// Connects to the agent that listens at `socket`.
 pub async fn keepalive(socket: &Path) -> io::Result<Keepalive> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, &RelayRequest::Keepalive).await?;
@@ -41,7 +41,7 @@ pub async fn keepalive(socket: &Path) -> io::Result<Keepalive> {
     Ok(Keepalive(stream))
 }
 
-/// The same for one that was started with the word [`super::CALLED`] and waits for its orders.
+/// Connects to an agent that was started with [`super::CALLED`], and sends its orders.
 pub async fn begin(socket: &Path, orders: &Orders) -> io::Result<Keepalive> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, orders).await?;
@@ -61,12 +61,12 @@ pub async fn connect(socket: &Path, port: u16) -> io::Result<(Probe, UnixStream)
     Ok((probe, stream))
 }
 
-/// Whether something listens on `port`.
+/// Checks whether a program listens on `port`.
 pub async fn probe(socket: &Path, port: u16) -> io::Result<Probe> {
     connect(socket, port).await.map(|(probe, _)| probe)
 }
 
-/// Runs a command where the agent is. Dropping the future ends the command.
+/// Runs a command under the agent. Dropping the future ends the command.
 pub async fn exec(socket: &Path, spec: ExecSpec) -> io::Result<Result<ExecReport, String>> {
     let mut stream = UnixStream::connect(socket).await?;
     let stdin = spec.stdin.clone();
@@ -75,7 +75,7 @@ pub async fn exec(socket: &Path, spec: ExecSpec) -> io::Result<Result<ExecReport
     report(&mut stream).await
 }
 
-/// Reads what became of a command.
+/// Reads the report of a command.
 pub(crate) async fn report(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
 ) -> io::Result<Result<ExecReport, String>> {
@@ -88,7 +88,7 @@ pub(crate) async fn report(
     }
 }
 
-/// Ends all processes with `mark` where the agent is.
+/// Ends all processes with `mark` under the agent.
 pub async fn kill(socket: &Path, mark: &str) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, &RelayRequest::Kill(mark.to_owned())).await?;
@@ -96,7 +96,7 @@ pub async fn kill(socket: &Path, mark: &str) -> io::Result<()> {
     stream.shutdown().await
 }
 
-/// Hands a command to an agent that takes one command on its standard input.
+/// Sends a command to an agent that reads one command from its standard input.
 pub(crate) async fn submit(to: &mut (impl tokio::io::AsyncWrite + Unpin), spec: &ExecSpec) -> io::Result<()> {
     wire::send_json(to, spec).await?;
     wire::send(to, &spec.stdin).await

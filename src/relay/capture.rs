@@ -1,8 +1,8 @@
-//! Output of any length in bounded memory: the beginning and the end are kept, the middle is counted.
+//! Output of any length in bounded memory: the beginning and the end are kept, the middle is only counted.
 
 use std::collections::VecDeque;
 
-/// Bytes of which the first and the last are kept.
+/// Output of which the first and the last bytes are kept.
 #[derive(Debug)]
 pub struct BoundedOutput {
     head: Vec<u8>,
@@ -12,17 +12,17 @@ pub struct BoundedOutput {
     tail_most: usize,
 }
 
-/// What is left of some output.
+/// Shortened output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elided {
-    /// The bytes, with a line that says how many are missing where some are.
+    /// The bytes, with a note if some are missing.
     pub bytes: Vec<u8>,
-    /// How many are missing.
+    /// Number of missing bytes.
     pub missing: u64,
 }
 
 impl BoundedOutput {
-    /// Keeps the first `head` and the last `tail` bytes.
+    /// Empty output that keeps the first `head` and the last `tail` bytes.
     pub fn new(head: usize, tail: usize) -> Self {
         Self { head: Vec::new(), tail: VecDeque::new(), total: 0, head_most: head, tail_most: tail }
     }
@@ -39,17 +39,17 @@ impl BoundedOutput {
         self.tail.extend(rest);
     }
 
-    /// How many bytes there were.
+    /// Total number of bytes.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// All that is kept.
+    /// The kept output.
     pub fn all(&self) -> Elided {
         self.since(0)
     }
 
-    /// What is kept of everything after the first `mark` bytes.
+    /// The kept output after the first `mark` bytes.
     pub fn since(&self, mark: u64) -> Elided {
         let head_end = self.head.len() as u64;
         let tail_start = self.total - self.tail.len() as u64;

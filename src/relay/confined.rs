@@ -1,4 +1,4 @@
-//! What the agent of a sandbox gives up before it starts anything, and so for all that it starts.
+//! Rights that the agent of a sandbox drops before it starts programs, for itself and for them.
 
 use std::io;
 
@@ -9,21 +9,22 @@ use rustix::thread::{
     set_capabilities,
 };
 
-/// What needs capabilities: takes every capability out of the bounding set, so that no program can bring one back, and
-/// where the kernel can, keeps local sockets and signals to what is inside.
+/// The part that needs capabilities: removes every capability from the bounding set, so that no program can
+/// regain one, and, if the kernel supports it, limits local sockets and signals to the sandbox.
 pub(super) fn give_up_before() -> io::Result<()> {
     for capability in CapabilitySet::all().iter() {
-        // One that the kernel does not know, or that is gone already, is no error.
+        // The capability may be unknown to the kernel or already removed.
         let _ = remove_capability_from_bounding_set(capability);
     }
     let scopes = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
     let scoped = scopes.scope(Scope::AbstractUnixSocket | Scope::Signal).and_then(Ruleset::create);
-    // Where the kernel is too old for it, the filter of system calls is stricter.
+    // If the kernel is too old for this, the system call filter is stricter.
     let _ = scoped.and_then(landlock::RulesetCreated::restrict_self);
     Ok(())
 }
 
-/// What is left once it is the user that it is to be: its own capabilities, and being looked into by the programs that it starts.
+/// The rest, after switching to the final user: its own capabilities, and being traced by the programs that
+/// it starts.
 pub(super) fn give_up_rest() -> io::Result<()> {
     let _ = clear_ambient_capability_set();
     let none = CapabilitySet::empty();
@@ -32,7 +33,7 @@ pub(super) fn give_up_rest() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether this kernel can keep local sockets with abstract names to a sandbox.
+/// Whether this kernel can limit abstract local sockets to a sandbox.
 pub(crate) fn scopes_local_sockets() -> bool {
     let hard = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     hard.scope(Scope::AbstractUnixSocket).and_then(Ruleset::create).is_ok()

@@ -1,7 +1,7 @@
-//! The agent: this same program, started inside a sandbox or beside a container, that forwards connections to the
-//! service there, runs commands there, and ends everything when whoever started it is gone.
-//! It must never know pipelines, runs or which runtime started it.
-//! Start with [`RelayRequest`], then `serve` for the inside and `call` for the outside.
+//! The agent: this program, started in a sandbox or next to a container. It forwards connections to the
+//! service, runs commands, and ends everything when its client is gone. This module does not know
+//! pipelines, runs or the runtime that started the agent. Start with [`RelayRequest`], then `serve` (the
+//! agent) and `call` (the client).
 
 mod call;
 mod capture;
@@ -32,77 +32,78 @@ use serde::{Deserialize, Serialize};
 
 pub use super::confine::Limits;
 
-/// The word on the command line that makes this program an agent: `atoll relay ORDERS`.
+/// Subcommand that starts this program as an agent: `atoll relay ORDERS`.
 pub const WORD: &str = "relay";
 
-/// What stands for orders that come with the first connection, see [`begin`]: every user of the machine can read a command line, and
-/// the environments in orders may hold secrets.
+/// Argument for orders that are sent over the first connection, see [`begin`]: every user of the machine
+/// can read a command line, and the environments in orders may contain secrets.
 pub const CALLED: &str = "+";
 
-/// The environment in which it is started; what it starts itself does not have it. Its allocator would otherwise take 1 GiB
-/// of writable addresses at its first allocation. They count as data, of which an agent limits its own processes: it could
-/// then start no thread. So it takes few, and makes them writable only as it needs them.
+/// Environment of the agent, which its programs do not inherit. Otherwise its allocator would reserve 1 GiB
+/// of writable addresses at the first allocation. They count as data, whose size the agent limits for its
+/// processes, so it could not start threads. With these variables it reserves little, and makes it writable
+/// only as needed.
 pub const ENVIRONMENT: [(&str, &str); 2] =
     [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("MIMALLOC_ARENA_RESERVE", "32MiB")];
 
-/// The environment variable that marks the processes of one command, so that all of them can be found and ended.
+/// Environment variable that marks the processes of one command, so that all of them can be found and ended.
 pub const MARK: &str = "ATOLL_EXEC";
 
-/// A program and where it runs.
+/// A program with its environment and working directory.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RelayProgram {
-    /// The program and its arguments.
+    /// Program and arguments.
     pub argv: Vec<String>,
-    /// Its whole environment.
+    /// Complete environment.
     pub env: IndexMap<String, String>,
-    /// Its working directory.
+    /// Working directory.
     pub cwd: PathBuf,
 }
 
-/// A way out of the sandbox: whoever connects to `at` speaks to the socket `to`.
+/// A tunnel out of the sandbox: connections to `at` are forwarded to the socket `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tunnel {
-    /// An address of the sandbox's own loopback.
+    /// Address on the loopback interface of the sandbox.
     pub at: SocketAddr,
-    /// A Unix socket, as it is seen inside.
+    /// Path of a Unix socket in the sandbox.
     pub to: PathBuf,
 }
 
-/// What an agent is told at its start, as JSON: with the first connection, or on its command line where there is no environment in
-/// it.
+/// Orders for an agent at its start, as JSON: over the first connection, or on its command line if they
+/// contain no environment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Orders {
-    /// Where to listen; nothing where the listening socket is its standard input.
+    /// Path to listen on; `None` if the listening socket is its standard input.
     pub listen: Option<PathBuf>,
-    /// The user to become before anything else.
+    /// User to switch to first.
     pub user: Option<u32>,
-    /// What each process may use: of memory, of processes of its user, and in one file.
+    /// Limits for each process: memory, processes of its user, and file size.
     pub limits: Limits,
-    /// Whether it gives up what a sandboxed program does not need: capabilities, and the reach of its local sockets.
+    /// Whether it drops capabilities and limits its local sockets to the sandbox.
     pub confined: bool,
-    /// Ways out, open before anything runs.
+    /// Tunnels, open before any program runs.
     pub doors: Vec<Tunnel>,
-    /// What to run from the start; the agent ends with it and with its exit code.
+    /// Main program; the agent ends with it and with its exit code.
     pub main: Option<RelayProgram>,
-    /// Environment and working directory of commands that name none.
+    /// Default environment and working directory of commands.
     pub session: RelayProgram,
 }
 
 /// A command to run to its end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecSpec {
-    /// The program and its arguments.
+    /// Program and arguments.
     pub argv: Vec<String>,
-    /// Environment on top of what the place has.
+    /// Environment variables in addition to the default ones.
     pub env: IndexMap<String, String>,
-    /// Working directory; that of the place where none is named.
+    /// Working directory; `None` for the default one.
     pub cwd: Option<PathBuf>,
-    /// Files written first: absolute path and content.
+    /// Files to write first: absolute path and content.
     pub files: IndexMap<String, String>,
-    /// What it reads.
+    /// Standard input.
     #[serde(skip)]
     pub stdin: Vec<u8>,
-    /// After how long it is killed with all its children.
+    /// Time limit, after which it is killed with all its children.
     pub timeout: Duration,
 }
 
@@ -113,10 +114,10 @@ impl ExecSpec {
     }
 }
 
-/// What a command left behind.
+/// Result of a command.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ExecReport {
-    /// Its exit code, 128 + signal where a signal ended it; none where it was killed for being late.
+    /// Exit code, or 128 + signal if a signal ended it; `None` if it was killed at its time limit.
     pub exit_code: Option<i64>,
     /// Standard output: its beginning and its end.
     #[serde(skip)]
@@ -124,18 +125,18 @@ pub struct ExecReport {
     /// Standard error: its beginning and its end.
     #[serde(skip)]
     pub stderr: Vec<u8>,
-    /// Whether it was killed for being late.
+    /// Whether it was killed at its time limit.
     pub timed_out: bool,
-    /// Whether output was left out.
+    /// Whether output is missing.
     pub truncated: bool,
-    /// How long it ran, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
 }
 
-/// What is asked of an agent, one request per connection.
+/// Request to an agent; one per connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum RelayRequest {
-    /// Stay as long as this connection stays.
+    /// Keep running while this connection is open.
     Keepalive,
     /// Forward this connection to a port. Answered with one byte, see [`Probe`].
     Connect(u16),
@@ -143,6 +144,6 @@ pub enum RelayRequest {
     Exec(Box<ExecSpec>),
     /// Run a program in a terminal until it ends or the connection is closed.
     Terminal(Box<TerminalSpec>),
-    /// End all processes with this mark. Answered with one byte when they are gone.
+    /// End all processes with this mark. Answered with one byte when they have ended.
     Kill(String),
 }

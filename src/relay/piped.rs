@@ -1,4 +1,4 @@
-//! One command whose output is heard while it comes: its standard output and error are the agent's own.
+//! One command with streamed output: it inherits the standard output and error of the agent.
 
 use std::io;
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use super::processes::{adopt_orphans, kill_descendants};
 use super::run::{command, exit_code, group_of, signal_group};
 use super::{ExecSpec, wire};
 
-/// How long a program that is told to end may take.
+/// Time for a program to end after a signal.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Runs the command that comes in on the standard input until it ends, or until the input does: then nothing of it is
-/// left, also of what left its process group and its session.
+/// Reads a command from standard input and runs it until it or the input ends. Then all its processes have
+/// ended, including those in other process groups and sessions.
 pub(super) async fn run() -> io::Result<i64> {
     let mut input = tokio::io::stdin();
     let spec: ExecSpec = wire::receive_json(&mut input).await?;
@@ -29,7 +29,7 @@ pub(super) async fn run() -> io::Result<i64> {
     let mut child = command.spawn().map_err(named)?;
     let group = group_of(&child);
     if let Some(mut to) = child.stdin.take() {
-        // A program that does not read its input is no fault; one that does sees its end.
+        // A program need not read its input; if it does, it sees the end of it.
         tokio::spawn(async move { to.write_all(&text).await });
     }
     let mut byte = [0];

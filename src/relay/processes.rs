@@ -1,4 +1,4 @@
-//! Ending all processes of a command, also those that left its process group or cleared their environment.
+//! Ends all processes of a command, including those that left its process group or cleared their environment.
 #![expect(clippy::disallowed_methods, reason = "reads /proc, and waits for processes to end")]
 
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use nix::unistd::Pid;
 
 use super::MARK;
 
-/// How long processes that cannot be ended are tried again, such as those of another user.
+/// How long to retry ending processes that cannot be ended, such as those of another user.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Makes this process the parent of every orphan below it: whatever a command starts stays below it, whichever
-/// session or process group it joins.
+/// Makes this process the parent of every orphan below it, so that all descendants of a command stay below
+/// it, whatever session or process group they join.
 pub(super) fn adopt_orphans() {
     let _ = prctl::set_child_subreaper(true);
 }
@@ -23,7 +23,7 @@ pub(super) fn adopt_orphans() {
 pub(super) fn kill_descendants() {
     let until = Instant::now() + PATIENCE;
     loop {
-        // A stopped process starts no more: stop until there is none that still runs, then kill.
+        // A stopped process cannot start others: stop them until none is running, then kill.
         let mut found = descendants();
         while found.iter().any(|process| !process.stopped) && Instant::now() < until {
             signal_all(&found, Signal::SIGSTOP);
@@ -40,7 +40,7 @@ pub(super) fn kill_descendants() {
 
 fn signal_all(processes: &[Process], signal: Signal) {
     for process in processes {
-        // One that has ended meanwhile is no error.
+        // It may have ended meanwhile.
         let _ = kill(process.pid, signal);
     }
 }
@@ -50,7 +50,7 @@ struct Process {
     stopped: bool,
 }
 
-/// All processes below this one, without those that have ended and only wait to be collected.
+/// All processes below this one, without zombies.
 fn descendants() -> Vec<Process> {
     let stats: Vec<Stat> = processes().filter_map(stat).collect();
     let mut children: HashMap<i32, Vec<&Stat>> = HashMap::new();
@@ -78,7 +78,7 @@ struct Stat {
 
 fn stat(pid: Pid) -> Option<Stat> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, also parentheses.
+    // The name in parentheses may contain anything, including parentheses.
     let after = text.iter().rposition(|byte| *byte == b')')? + 1;
     let rest = String::from_utf8_lossy(&text[after..]).into_owned();
     let mut words = rest.split_whitespace();
@@ -86,7 +86,7 @@ fn stat(pid: Pid) -> Option<Stat> {
     Some(Stat { pid: pid.as_raw(), parent: words.next()?.parse().ok()?, state })
 }
 
-/// Kills every process whose environment carries `mark`, also those that left their process group.
+/// Kills every process with `mark` in its environment, including those that left their process group.
 pub(super) fn kill_marked(mark: &str) {
     let wanted = format!("{MARK}={mark}");
     for _ in 0..50 {

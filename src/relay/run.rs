@@ -1,5 +1,5 @@
-//! Running a command to its end, its deadline or its cancellation, with nothing left behind.
-#![expect(clippy::disallowed_methods, reason = "starts and ends processes, and measures how long they ran")]
+//! Runs a command until its end, its deadline or its cancellation, without leftover processes.
+#![expect(clippy::disallowed_methods, reason = "starts and ends processes, and measures their duration")]
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -31,17 +31,17 @@ pub fn unique_mark() -> String {
     format!("{}-{}-{n}", std::process::id(), since.as_nanos())
 }
 
-/// What runs in this process's own surroundings beside a command.
+/// Other processes next to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherProcesses {
-    /// Other programs: what a command leaves is found by a mark in its environment.
+    /// There are other programs, so the processes of a command are found by a mark in their environment.
     Others,
-    /// Nothing: whatever is below this process belongs to the command and ends with it.
+    /// There are none: all processes below this one belong to the command and end with it.
     Nothing,
 }
 
-/// Runs `spec` in this process's own surroundings, with the environment of `base` beneath its own. `stop` resolves
-/// when it should end early; it then counts as late.
+/// Runs `spec` as a child of this process, with its environment added to that of `base`. If `stop`
+/// resolves, it ends early and counts as late.
 pub async fn run_here(
     spec: ExecSpec,
     base: &RelayProgram,
@@ -58,7 +58,7 @@ pub async fn run_here(
     let mut child = command.spawn()?;
     let group = group_of(&child);
     if let Some(mut input) = child.stdin.take() {
-        // A program that does not read its input is no fault.
+        // A program need not read its input.
         tokio::spawn(async move { input.write_all(&spec.stdin).await });
     }
     let (out, out_end) = drain(child.stdout.take());
@@ -102,7 +102,7 @@ fn write_files(spec: &ExecSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a new file in the place of whatever is at `path`, which is never opened: it may be a pipe.
+/// Replaces the file at `path`, which is never opened because it may be a pipe.
 fn put(path: &Path, content: &str) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(parent)?;
@@ -112,17 +112,17 @@ fn put(path: &Path, content: &str) -> io::Result<()> {
     fresh.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// A command in a process group of its own.
+/// A command in a new process group.
 pub(super) fn command(argv: &[String]) -> io::Result<Command> {
     let (program, arguments) = argv
         .split_first()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no program to run"))?;
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
     let mut command = Command::new(program);
     command.args(arguments).process_group(0);
     Ok(command)
 }
 
-/// The exit code as shells count it: 128 + signal where a signal ended the program.
+/// The exit code as in shells: 128 + signal if a signal ended the program.
 pub(super) fn exit_code(status: ExitStatus) -> i64 {
     i64::from(status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1))
 }
@@ -132,7 +132,7 @@ pub(super) fn group_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
 }
 
-/// Sends `signal` to a whole group; one that is gone is no error.
+/// Sends `signal` to a group, which may have ended.
 pub(super) fn signal_group(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
         let _ = killpg(group, signal);

@@ -1,4 +1,4 @@
-//! The inside: what `atoll relay` does.
+//! The agent: the implementation of `atoll relay`.
 #![expect(clippy::disallowed_methods, reason = "forwards connections and runs programs inside a sandbox")]
 
 use std::io;
@@ -25,12 +25,12 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 const KILL_GRACE: Duration = Duration::from_millis(150);
 const PIPED: &str = "=";
 const FIRST_CALL: Duration = Duration::from_secs(20);
-/// Files that a process in a sandbox may hold open.
+/// Most open files of a process in a sandbox.
 const MOST_OPEN: u64 = 65_536;
 
-/// Runs the agent with the arguments after the word `relay`: its orders as JSON, `+` to get them with the first connection, `-` to run the one command that comes
-/// in on its standard input and to write its report to its standard output, or `=` and orders to run such a command
-/// with the agent's own output.
+/// Runs the agent with the arguments after `relay`: its orders as JSON; `+` to receive them over the first
+/// connection; `-` to read one command from standard input and write its report to standard output; or `=`
+/// and orders to run such a command with the output of the agent.
 pub fn relay_main(arguments: &[String]) -> ExitCode {
     match prepare(arguments).and_then(|orders| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -44,7 +44,7 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
                 None => one_command().await,
             }
         });
-        // A read of the standard input that never ends must not keep the program.
+        // A blocked read of standard input must not keep the program running.
         runtime.shutdown_background();
         code
     }) {
@@ -57,15 +57,15 @@ pub fn relay_main(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// An agent that has become what its orders say.
+/// An agent that has applied its orders.
 struct PreparedRelay {
     orders: Orders,
     doors: tunnels::BoundTunnels,
-    /// Where the orders came from; nothing where they came on the command line.
+    /// Connection that sent the orders; `None` if they were on the command line.
     caller: Option<Caller>,
 }
 
-/// Becomes what the orders say, while there is only one thread.
+/// Applies the orders while there is only one thread.
 fn prepare(arguments: &[String]) -> io::Result<Option<PreparedRelay>> {
     let (orders, caller): (Orders, _) = match arguments {
         [] => return Ok(None),
@@ -83,17 +83,17 @@ fn prepare(arguments: &[String]) -> io::Result<Option<PreparedRelay>> {
         (Resource::RLIMIT_NPROC, limits.pids),
         (Resource::RLIMIT_FSIZE, limits.file),
         (Resource::RLIMIT_NOFILE, orders.confined.then_some(MOST_OPEN)),
-        // Not 0, with which the kernel still hands the memory of a crash to a program of the machine.
+        // Not 0, with which the kernel would still pass core dumps to a program of the machine.
         (Resource::RLIMIT_CORE, Some(1)),
     ];
     for (resource, limit) in resources {
         if let Some(limit) = limit {
-            // No higher than it is: only a root may raise it.
+            // Never raised, because only root may do that.
             let limit = limit.min(getrlimit(resource)?.1);
             setrlimit(resource, limit, limit)?;
         }
     }
-    // As long as it may use ports below 1024.
+    // While it may still use ports below 1024.
     let doors = tunnels::bind(&orders.doors)?;
     if orders.confined {
         confined::give_up_before()?;
@@ -109,7 +109,8 @@ fn prepare(arguments: &[String]) -> io::Result<Option<PreparedRelay>> {
     Ok(Some(PreparedRelay { orders, doors, caller }))
 }
 
-/// The orders that come with the first connection to the standard input, and that connection.
+/// Reads the orders from the first connection to the socket on standard input, and returns them with that
+/// connection.
 fn called() -> io::Result<(Vec<u8>, Caller)> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let listener = std::os::unix::net::UnixListener::from(socket);
@@ -173,25 +174,25 @@ async fn serve(orders: Orders, caller: Option<Caller>) -> io::Result<i64> {
     let left = main.is_some() && timeout(STOP_GRACE, &mut ended).await.is_err();
     signal_group(main, Signal::SIGKILL);
     if left {
-        // Whoever sees the agent gone may count on the program being gone as well.
+        // When the agent has ended, its program has ended as well.
         let _ = timeout(KILL_GRACE, ended).await;
     }
     Ok(0)
 }
 
-/// Nothing runs before somebody has taken hold of the agent.
+/// Waits for a client before any program runs.
 async fn first_call(listener: &UnixListener) -> io::Result<UnixStream> {
     let (mut stream, _) = listener.accept().await?;
     match wire::receive_json(&mut stream).await? {
         RelayRequest::Keepalive => stream.write_all(b"+").await?,
-        _ => return Err(io::Error::other("the first call has to be the lifeline")),
+        _ => return Err(io::Error::other("the first request must be `keepalive`")),
     }
     Ok(stream)
 }
 
 type ProgramEnd = std::pin::Pin<Box<dyn Future<Output = io::Result<i64>>>>;
 
-/// Starts the main program, if there is one, and gives what resolves at its end.
+/// Starts the main program, if there is one, and returns a future that resolves at its end.
 fn start_main(orders: &Orders, group: &mut Option<nix::unistd::Pid>) -> io::Result<ProgramEnd> {
     let Some(program) = &orders.main else { return Ok(Box::pin(std::future::pending())) };
     let mut command = command(&program.argv)?;
@@ -216,7 +217,7 @@ fn listen(orders: &Orders) -> io::Result<UnixListener> {
 
 async fn answer(mut from: UnixStream, orders: &Orders) -> io::Result<()> {
     match wire::receive_json(&mut from).await? {
-        RelayRequest::Keepalive => Err(io::Error::other("somebody else holds the lifeline")),
+        RelayRequest::Keepalive => Err(io::Error::other("there is already a `keepalive` connection")),
         RelayRequest::Connect(port) => forward(from, port).await,
         RelayRequest::Exec(spec) => {
             let spec = super::ExecSpec { stdin: wire::receive(&mut from).await?, ..*spec };
@@ -247,8 +248,8 @@ async fn reply(
     Ok(())
 }
 
-/// Connects as somebody outside of the container would: 127.0.0.2 reaches a server that listens on all addresses,
-/// not one that listens on 127.0.0.1 alone.
+/// Connects like a client outside the container: 127.0.0.2 reaches a server that listens on all addresses,
+/// but not one that listens only on 127.0.0.1.
 async fn forward(mut from: UnixStream, port: u16) -> io::Result<()> {
     let Ok(mut to) = TcpStream::connect(("127.0.0.2", port)).await else {
         let local = TcpStream::connect(("127.0.0.1", port)).await.is_ok();

@@ -1,4 +1,4 @@
-//! A program under a pseudo-terminal: the inside that runs it, and the outside that types and watches.
+//! A program in a pseudo-terminal: the agent that runs it, and the client that types and reads.
 #![expect(clippy::disallowed_methods, reason = "starts and ends programs, and calls the agent")]
 
 use std::io;
@@ -23,16 +23,16 @@ use super::processes::kill_marked;
 use super::run::{exit_code, group_of, signal_group};
 use super::{MARK, RelayProgram, RelayRequest, unique_mark, wire};
 
-/// How long a program whose terminal is closed may take to end by itself.
+/// Time for a program to end after its terminal was closed.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// How long the last output of a program that is gone is waited for.
+/// How long to wait for the last output of a program that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Most bytes of output in one piece.
 const PIECE: usize = 16 << 10;
 
-/// Pieces of output that wait for whoever watches; then the program waits.
+/// Pieces of output in the buffer; if it is full, the program waits.
 const PIECES: usize = 64;
 
 /// A program to run in a terminal.
@@ -40,7 +40,7 @@ const PIECES: usize = 64;
 pub struct TerminalSpec {
     /// The command line, for `sh -c`.
     pub line: String,
-    /// Environment on top of what the place has.
+    /// Environment variables in addition to the default ones.
     pub env: IndexMap<String, String>,
     /// Columns of the terminal.
     pub columns: u16,
@@ -48,13 +48,13 @@ pub struct TerminalSpec {
     pub rows: u16,
 }
 
-/// What is done to a terminal.
+/// Input of a terminal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum TerminalInput {
-    /// Bytes are typed.
+    /// Typed bytes.
     #[serde(skip)]
     Bytes(Vec<u8>),
-    /// It gets another size.
+    /// New size.
     Size {
         /// Columns.
         columns: u16,
@@ -63,46 +63,46 @@ pub enum TerminalInput {
     },
 }
 
-/// What comes from a terminal.
+/// Output of a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TerminalOutput {
     /// Bytes to show.
     Bytes(Vec<u8>),
-    /// The program has ended with this exit code, 128 + signal where a signal ended it; none where the terminal was
-    /// cut off and nobody can tell.
+    /// The program has ended with this exit code, or 128 + signal if a signal ended it; `None` if the
+    /// connection was lost and the code is unknown.
     Ended(Option<i64>),
 }
 
-/// The outside of a terminal. When it is dropped, the program ends with all that it started.
+/// Client side of a terminal. Dropping it ends the program and all its descendants.
 #[derive(Debug)]
 pub struct TerminalHandle {
     typed: mpsc::UnboundedSender<TerminalInput>,
     shown: mpsc::Receiver<TerminalOutput>,
 }
 
-/// The other side of a [`TerminalHandle`]: what is typed, and where to show. A runtime that sees no more of what is typed
-/// ends the program.
+/// Runtime side of a [`TerminalHandle`]: a receiver for input, and a sender for output. When the input
+/// ends, the runtime ends the program.
 pub(crate) type Ends = (mpsc::UnboundedReceiver<TerminalInput>, mpsc::Sender<TerminalOutput>);
 
 impl TerminalHandle {
-    /// A terminal and the ends that a runtime serves.
+    /// A terminal, and its runtime side.
     pub(crate) fn new() -> (Self, Ends) {
         let (typed, typed_end) = mpsc::unbounded_channel();
         let (shown_end, shown) = mpsc::channel(PIECES);
         (Self { typed, shown }, (typed_end, shown_end))
     }
 
-    /// Types bytes or changes the size. A program that has ended takes no notice.
+    /// Types bytes or changes the size. Does nothing if the program has ended.
     pub fn send(&self, typed: TerminalInput) {
         let _ = self.typed.send(typed);
     }
 
-    /// What comes next. Nothing is lost where the future is dropped.
+    /// The next output. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> TerminalOutput {
         self.shown.recv().await.unwrap_or(TerminalOutput::Ended(None))
     }
 
-    /// Ends the program and waits until it is gone with all that it started.
+    /// Ends the program and all its descendants, and waits for that.
     pub async fn end(self) {
         let Self { typed, mut shown } = self;
         drop(typed);
@@ -110,10 +110,10 @@ impl TerminalHandle {
     }
 }
 
-/// The tags of frames from the agent.
+/// Tags of frames from the agent.
 const OUTPUT: u8 = b'o';
 const ENDED: u8 = b'e';
-/// The tags of frames to the agent.
+/// Tags of frames to the agent.
 const KEYS: u8 = b'k';
 const RESIZE: u8 = b'r';
 
@@ -133,7 +133,7 @@ async fn receive_tagged(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, 
     Ok((tag, frame))
 }
 
-/// Starts a program in a terminal where the agent is.
+/// Starts a program in a terminal under the agent.
 pub async fn terminal(socket: &Path, spec: TerminalSpec) -> io::Result<Result<TerminalHandle, String>> {
     let mut stream = UnixStream::connect(socket).await?;
     wire::send_json(&mut stream, &RelayRequest::Terminal(Box::new(spec))).await?;
@@ -145,7 +145,7 @@ pub async fn terminal(socket: &Path, spec: TerminalSpec) -> io::Result<Result<Te
     Ok(Ok(terminal))
 }
 
-/// Carries what is typed to the agent and what is shown from it, until the program is gone.
+/// Forwards input to the agent and output from it until the program has ended.
 async fn carry(stream: UnixStream, (mut typed, shown): Ends) {
     let (mut read, mut write) = stream.into_split();
     let receive = async {
@@ -171,7 +171,7 @@ async fn carry(stream: UnixStream, (mut typed, shown): Ends) {
                 break;
             }
         }
-        // The end of the agent's input tells it to end the program.
+        // The agent ends the program when its input ends.
         let _ = write.shutdown().await;
         std::future::pending::<()>().await;
     };
@@ -182,7 +182,7 @@ async fn carry(stream: UnixStream, (mut typed, shown): Ends) {
     let _ = shown.send(TerminalOutput::Ended(code)).await;
 }
 
-/// A program in a terminal, seen from inside.
+/// A program in a terminal, on the side of the agent.
 struct TerminalSession {
     child: Child,
     group: Option<Pid>,
@@ -202,13 +202,13 @@ fn open(spec: &TerminalSpec, base: &RelayProgram) -> io::Result<TerminalSession>
     let command = pty_process::Command::new("sh").args(["-c", &spec.line]).env_clear().envs(&base.env);
     let command = command.envs(&spec.env).env(MARK, &mark).current_dir(&base.cwd);
     let child = command.spawn(child_end).map_err(broken)?;
-    // A session of its own is a process group of its own, too.
+    // A new session is also a new process group.
     let group = group_of(&child);
     let (read, write) = pty.into_split();
     Ok(TerminalSession { child, group, mark, read, write })
 }
 
-/// Runs a program in a terminal until it ends or `from` hangs up; then nothing of it is left.
+/// Runs a program in a terminal until it ends or `from` is closed. Then all its processes have ended.
 pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &RelayProgram) -> io::Result<()> {
     let (read, mut write) = from.into_split();
     let TerminalSession { mut child, group, mark, read: screen, write: keyboard } = match open(&spec, base) {
@@ -221,7 +221,7 @@ pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &RelayProg
     let mut all = None;
     let status = tokio::select! {
         status = child.wait() => {
-            // What it wrote last may still be on its way, and what it started may still hold the terminal.
+            // Its last output may arrive late, and its children may keep the terminal open.
             all = timeout(GRACE, &mut output).await.ok();
             status
         }
@@ -241,7 +241,7 @@ pub(super) async fn serve(from: UnixStream, spec: TerminalSpec, base: &RelayProg
     }
 }
 
-/// Sends all that the program shows, until its terminal is closed or it is gone.
+/// Sends the output of the program until its terminal is closed or it has ended.
 async fn show(mut screen: OwnedReadPty, mut to: OwnedWriteHalf, gone: CancellationToken) -> OwnedWriteHalf {
     let mut buffer = vec![0; PIECE];
     let over = async {
@@ -256,13 +256,13 @@ async fn show(mut screen: OwnedReadPty, mut to: OwnedWriteHalf, gone: Cancellati
         };
         match read {
             Ok(n @ 1..) if send_tagged(&mut to, OUTPUT, &buffer[..n]).await.is_ok() => {}
-            // A closed terminal reads as an error of its own.
+            // A closed terminal gives a read error.
             _ => return to,
         }
     }
 }
 
-/// Types what comes from `from` until that hangs up, also while the program does not read what is typed.
+/// Types the input from `from` until it is closed, also while the program does not read it.
 async fn type_in(mut from: OwnedReadHalf, mut keyboard: OwnedWritePty) {
     let (keys, mut waiting) = mpsc::unbounded_channel::<(u8, Vec<u8>)>();
     let take = async {
@@ -289,7 +289,7 @@ async fn type_in(mut from: OwnedReadHalf, mut keyboard: OwnedWritePty) {
     }
 }
 
-/// Closes the terminal as a person would, and ends the program where it takes no notice.
+/// Closes the terminal as a person would, and kills the program if it does not end.
 async fn hang_up(child: &mut Child, group: Option<Pid>) -> io::Result<ExitStatus> {
     signal_group(group, Signal::SIGHUP);
     if let Ok(status) = timeout(GRACE, child.wait()).await {

@@ -1,4 +1,4 @@
-//! Ways out of a sandbox: ports on its own loopback that lead to sockets which somebody outside listens on.
+//! Tunnels out of a sandbox: ports on its loopback interface that are forwarded to sockets outside.
 #![expect(clippy::disallowed_methods, reason = "listens inside a sandbox")]
 
 use std::io;
@@ -10,10 +10,10 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::Tunnel;
 
-/// Doors whose ports are taken; nobody is let in yet.
+/// Tunnels with bound ports, which do not accept connections yet.
 pub(super) type BoundTunnels = Vec<(TcpListener, PathBuf)>;
 
-/// Takes the ports of all doors.
+/// Binds the ports of all tunnels.
 pub(super) fn bind(doors: &[Tunnel]) -> io::Result<BoundTunnels> {
     let bind = |door: &Tunnel| {
         let listener = TcpListener::bind(door.at)
@@ -24,7 +24,7 @@ pub(super) fn bind(doors: &[Tunnel]) -> io::Result<BoundTunnels> {
     doors.iter().map(bind).collect()
 }
 
-/// Lets everybody through who comes.
+/// Starts to accept and forward connections.
 pub(super) fn open(doors: BoundTunnels) -> io::Result<()> {
     for (listener, to) in doors {
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -44,7 +44,7 @@ async fn pass(mut from: TcpStream, to: Arc<Path>) {
         Ok(mut to) => {
             let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
         }
-        // A reset says what a closed port would have said.
+        // A reset, like from a closed port.
         Err(_) => drop(from.set_zero_linger()),
     }
 }

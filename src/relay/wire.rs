@@ -1,4 +1,4 @@
-//! Frames: a length of four bytes, then so many bytes.
+//! Frames: a length in four bytes, then that number of bytes.
 
 use std::io;
 
@@ -11,7 +11,7 @@ const MOST: u32 = 256 << 20;
 /// Sends bytes.
 pub async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     let size = u32::try_from(bytes.len()).ok().filter(|size| *size <= MOST);
-    let size = size.ok_or_else(|| io::Error::other("more than 256 MiB in one message"))?;
+    let size = size.ok_or_else(|| io::Error::other("a message is larger than 256 MiB"))?;
     to.write_u32(size).await?;
     to.write_all(bytes).await?;
     to.flush().await
@@ -21,20 +21,20 @@ pub async fn send(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Resul
 pub async fn receive(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let size = from.read_u32().await?;
     if size > MOST {
-        return Err(io::Error::other("more than 256 MiB in one message"));
+        return Err(io::Error::other("a message is larger than 256 MiB"));
     }
     let mut bytes = Vec::new();
     from.take(size.into()).read_to_end(&mut bytes).await?;
     if bytes.len() < size as usize { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
 }
 
-/// The same without a runtime.
+/// Like [`receive`], but blocking.
 pub fn receive_blocking(from: &mut impl io::Read) -> io::Result<Vec<u8>> {
     let mut size = [0; 4];
     from.read_exact(&mut size)?;
     let size = u32::from_be_bytes(size);
     if size > MOST {
-        return Err(io::Error::other("more than 256 MiB in one message"));
+        return Err(io::Error::other("a message is larger than 256 MiB"));
     }
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(from, size.into()), &mut bytes)?;

@@ -1,4 +1,4 @@
-//! Copying a tree: holes stay holes and names of one file stay names of one file, so that a copy is no larger.
+//! Copies a tree. Holes and hard links are preserved, so that the copy is not larger.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
@@ -15,22 +15,22 @@ use tokio_util::sync::CancellationToken;
 use super::walk::{Dirs, Visitor, open_dir, open_up, walk};
 use super::{DIRECTORY, QUIET, RootedFs, check};
 
-/// How much is copied between two looks at the clock, in bytes.
+/// Bytes that are copied between two checks for cancellation.
 const PIECE: u64 = 8 << 20;
-/// Modes of files: a copy is never set-user-ID or set-group-ID.
+/// Mask for modes of files: a copy is never set-user-ID or set-group-ID.
 const MODES: u32 = 0o777;
 
-/// How much a copy may hold.
+/// Limits of a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyLimits {
     /// Files and directories.
     pub entries: u64,
-    /// Bytes on the disk.
+    /// Bytes on disk.
     pub bytes: u64,
 }
 
 impl RootedFs {
-    /// Copies everything, with modes, into the empty directory `to`. Devices and sockets are left out.
+    /// Copies everything, with modes, into the empty directory `to`. Devices and sockets are skipped.
     pub fn copy_to(&self, to: &Self, limits: CopyLimits, cancel: &CancellationToken) -> io::Result<()> {
         let (target, _) = to.reopened()?;
         let (source, restore) = self.reopened()?;
@@ -55,15 +55,16 @@ impl RootedFs {
 }
 
 struct TreeCopy<'a> {
-    /// The directories of the copy that belong to those of the walk.
+    /// Open directories of the copy, parallel to those of the walk.
     to: Dirs,
-    /// The current one, from the root of the copy.
+    /// Current directory, relative to the root of the copy.
     path: PathBuf,
-    /// The modes that directories get once they are full, and what those that were copied get back.
+    /// Modes to set for copied directories when they are complete, and modes to restore for source
+    /// directories.
     modes: Vec<(Mode, Option<Mode>)>,
-    /// The first name in the copy of files with several.
+    /// First path in the copy of files with several names.
     names: HashMap<(u64, u64), PathBuf>,
-    /// How much may still be written.
+    /// Remaining bytes that may be written.
     bytes: u64,
     cancel: &'a CancellationToken,
 }
@@ -144,28 +145,28 @@ impl TreeCopy<'_> {
         Ok(())
     }
 
-    /// Makes `name` another name of the copy's file `first`; fails where that is not possible.
+    /// Creates `name` as a hard link to `first` in the copy. Returns false if that is not possible.
     fn link(&self, first: &std::path::Path, name: &CStr) -> bool {
-        // From the root of the copy, which nobody but us writes to.
+        // Relative to the root of the copy, which only we write to.
         let depth = self.path.components().count();
         let up: PathBuf = std::iter::repeat_n("..", depth).collect();
         sys::linkat(self.to.top(), up.join(first), self.to.top(), name, AtFlags::empty()).is_ok()
     }
 
-    /// Copies what is between the holes of the first `size` bytes.
+    /// Copies the data between the holes of the first `size` bytes.
     fn data(&mut self, from: &File, to: &File, size: u64) -> io::Result<()> {
         let mut at = 0;
         while at < size {
             let start = match sys::seek(from, SeekFrom::Data(at)) {
                 Ok(start) => start.min(size),
                 Err(Errno::NXIO) => break,
-                // A file system that knows no holes.
+                // The file system does not support holes.
                 Err(Errno::INVAL) => at,
                 Err(e) => return Err(e.into()),
             };
             let end = sys::seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
             self.bytes = self.bytes.checked_sub(end - start).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::FileTooLarge, "the files are larger than an image may be")
+                io::Error::new(io::ErrorKind::FileTooLarge, "the files are larger than the limit")
             })?;
             let mut next = start;
             while next < end {
@@ -174,7 +175,7 @@ impl TreeCopy<'_> {
                 sys::seek(to, SeekFrom::Start(next))?;
                 let piece = (end - next).min(PIECE);
                 if io::copy(&mut from.take(piece), &mut &*to)? < piece {
-                    // It was cut while it was read.
+                    // The file was truncated while it was read.
                     return to.set_len(size);
                 }
                 next += piece;

@@ -1,17 +1,17 @@
-//! How often links were followed: a few links that lead to each other can make a tree without end.
+//! Counts followed links, because a few links to each other can form an endless tree.
 
 use std::collections::HashMap;
 use std::io;
 
-/// A directory, by device and number.
+/// A directory as device and inode.
 pub(super) type DirIdentity = (u64, u64);
 
-/// Most links to directories that are followed in all.
+/// Most links to directories in total.
 const MOST: usize = 20_000;
-/// Most links that are followed to the same directory.
+/// Most links to the same directory.
 const MOST_OF_ONE: usize = 1_000;
 
-/// The links to directories that were followed.
+/// Followed links to directories.
 #[derive(Default)]
 pub(super) struct Followed {
     count: usize,
@@ -19,15 +19,15 @@ pub(super) struct Followed {
 }
 
 impl Followed {
-    /// Counts the link at `path`, which leads to `to`; an error once that are too many.
+    /// Counts the link at `path` to the directory `to`. Returns an error if there are too many.
     pub fn count(&mut self, to: DirIdentity, path: &str) -> io::Result<()> {
         let each = self.each.entry(to).or_default();
         *each += 1;
         self.count += 1;
         let why = if *each > MOST_OF_ONE {
-            format!("links lead to the same directory in more than {MOST_OF_ONE} places, as `{path}` does")
+            format!("more than {MOST_OF_ONE} links point to the same directory, for example `{path}`")
         } else if self.count > MOST {
-            format!("links lead to directories in more than {MOST} places")
+            format!("more than {MOST} links point to directories")
         } else {
             return Ok(());
         };

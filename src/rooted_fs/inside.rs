@@ -1,4 +1,4 @@
-//! Links that lead out of a directory and back into it: absolute ones, and those like `../NAME/file`.
+//! Resolves links that leave a directory and return to it: absolute links, and links like `../NAME/file`.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,14 +12,14 @@ use rustix::io::Errno;
 
 use super::{RootedFs, explained};
 
-/// Most links on the way to a file, as in the system.
+/// Most links in a path, as in the system.
 const MOST_LINKS: usize = 40;
-/// Most names on the way to a file.
+/// Most components of a path.
 const MOST_NAMES: usize = 1_000;
 
 impl RootedFs {
-    /// The path inside, free of links, of what `path` leads to. Of what lies outside, only directories are looked at that a
-    /// link names on its way back, and only whether they are this one.
+    /// The path inside, without links, to which `path` resolves. Outside, only directories that a link
+    /// names on its way back are checked, and only whether they are this one.
     pub(super) fn inside(&self, path: &Path) -> io::Result<PathBuf> {
         let mut left: VecDeque<OsString> = names(path);
         let (mut done, mut links) = (PathBuf::new(), 0);
@@ -50,7 +50,7 @@ impl RootedFs {
         Ok(done)
     }
 
-    /// What the link `name` of the directory at `dir` leads to; `None` if it is something else.
+    /// The target of the link `name` in the directory `dir`; `None` if it is not a link.
     fn target(&self, dir: &Path, name: &OsStr) -> io::Result<Option<PathBuf>> {
         let dir = self.opened(dir, OFlags::PATH | OFlags::DIRECTORY, true)?;
         match sys::readlinkat(&dir, name, Vec::new()) {
@@ -60,7 +60,8 @@ impl RootedFs {
         }
     }
 
-    /// The names below this directory on the absolute path `target`, followed by `left`; an error if it does not lead here.
+    /// The components of the absolute path `target` below this directory, followed by `left`. An error if
+    /// it is outside.
     fn reentered(&self, target: &Path, left: &VecDeque<OsString>) -> io::Result<VecDeque<OsString>> {
         let own = sys::fstat(&self.root)?;
         let all: Vec<OsString> = names(target).into_iter().chain(left.iter().cloned()).collect();
@@ -78,7 +79,7 @@ impl RootedFs {
         Err(explained(Errno::XDEV))
     }
 
-    /// Where this directory is.
+    /// Path of this directory.
     fn place(&self) -> io::Result<PathBuf> {
         let place = sys::readlink(format!("/proc/self/fd/{}", self.root.as_raw_fd()), Vec::new());
         let place = place.map_err(|_| explained(Errno::XDEV))?;
@@ -86,7 +87,7 @@ impl RootedFs {
     }
 }
 
-/// The names of `path`, from its beginning or the root; `..` is one.
+/// The components of `path`, including `..`.
 fn names(path: &Path) -> VecDeque<OsString> {
     let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
     parts.map(|part| part.as_os_str().to_owned()).collect()

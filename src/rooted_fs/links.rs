@@ -1,4 +1,4 @@
-//! Symbolic links as they are, and modes.
+//! Symbolic links and modes.
 
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -9,7 +9,7 @@ use rustix::fs::{self as sys, AtFlags, Mode, OFlags};
 use super::{RootedFs, explained, split, unique_name};
 
 impl RootedFs {
-    /// What the symbolic link at `path` leads to, as it is written.
+    /// The target of the symbolic link at `path`, as written.
     pub fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
         let (parent, name) = split(path)?;
         let dir = self.at(parent, OFlags::PATH | OFlags::DIRECTORY)?;
@@ -17,8 +17,8 @@ impl RootedFs {
         Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
     }
 
-    /// Puts a symbolic link to `target` at `path`, with the directories above it. What was there, unless it is a
-    /// directory, is replaced.
+    /// Creates a symbolic link to `target` at `path`, with its parent directories. Replaces anything except
+    /// a directory.
     pub fn put_link(&self, path: &Path, target: &Path) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let (dir, fresh) = (self.descend(parent)?, unique_name());
@@ -30,7 +30,8 @@ impl RootedFs {
         placed
     }
 
-    /// Says of the file or directory at `path` when its content was changed: seconds since the Unix epoch, and nanoseconds.
+    /// Sets the modification time of the file or directory at `path`: seconds since the Unix epoch, and
+    /// nanoseconds.
     pub fn set_modified(&self, path: &Path, (seconds, nanoseconds): (i64, u32)) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let _unlocked = self.unlock(parent);
@@ -40,12 +41,12 @@ impl RootedFs {
         sys::utimensat(&dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(explained)
     }
 
-    /// The permissions of the file or directory at `path`.
+    /// Permissions of the file or directory at `path`.
     pub fn mode(&self, path: &Path) -> io::Result<u32> {
         Ok(sys::fstat(self.at(path, OFlags::PATH)?)?.st_mode & 0o777)
     }
 
-    /// Gives the directory at `path` the permissions `mode`.
+    /// Sets the permissions of the directory at `path`.
     pub fn set_dir_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         let dir = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         Ok(sys::fchmod(dir, Mode::from_raw_mode(mode & 0o777))?)

@@ -1,4 +1,4 @@
-//! Listing the files of a tree by relative path.
+//! Lists the files of a tree by relative path.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,27 +12,27 @@ use serde::{Deserialize, Serialize};
 use super::followed::{DirIdentity, Followed};
 use super::{RootedFs, walk};
 
-/// A file below.
+/// A listed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileEntry {
-    /// Its path.
+    /// Relative path.
     pub path: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Whether it may be executed.
+    /// Whether it is executable.
     pub executable: bool,
-    /// Equal as long as nobody has written to the file.
+    /// Stamp that changes when the file is written.
     pub stamp: Stamp,
-    /// Its permissions and when it was written.
+    /// Permissions and modification time.
     pub status: FileStatus,
 }
 
-/// Permissions of a file or directory, and when its content changed last.
+/// Permissions and modification time of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStatus {
-    /// The permissions.
+    /// Permissions.
     pub mode: u32,
-    /// Seconds since the Unix epoch, and nanoseconds.
+    /// Modification time: seconds since the Unix epoch, and nanoseconds.
     pub modified: (i64, u32),
 }
 
@@ -43,10 +43,10 @@ impl FileStatus {
     }
 }
 
-/// Which file it is, its length, and when it was last changed in any way.
+/// Inode, length, and time of the last change of any kind.
 pub type Stamp = (u64, u64, i64, i64);
 
-/// What an entry of a directory is.
+/// Kind of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -59,31 +59,32 @@ pub enum EntryKind {
     Other,
 }
 
-/// Something that a list of files cannot hold.
+/// An entry that cannot be listed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeftOut {
-    /// Its path, as far as it is text.
+    /// Path, with invalid UTF-8 replaced.
     pub path: String,
-    /// Why it is left out.
+    /// Reason.
     pub why: String,
 }
 
-/// What is below.
+/// Content of a directory tree.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Files, sorted by path.
     pub files: Vec<FileEntry>,
-    /// Directories below, also those without files.
+    /// Directories, including those without files.
     pub dirs: Vec<(String, FileStatus)>,
-    /// Links that are kept as links, with what they lead to as it is written; sorted by path.
+    /// Links that are kept as links, with their targets as written; sorted by path.
     pub links: Vec<(String, String)>,
-    /// Links that lead nowhere or out and are not kept, pipes, devices, strange names; sorted by path.
+    /// Dangling links and links to the outside that are not kept, pipes, devices, invalid names; sorted by
+    /// path.
     pub left_out: Vec<LeftOut>,
 }
 
 impl RootedFs {
-    /// What is in the directory at `path`, which is not reached through a link at its end, by name. More than `most`
-    /// entries are an error.
+    /// Entries of the directory at `path`, which must not be a link, by name. More than `most` entries are
+    /// an error.
     pub fn entries(&self, path: &Path, most: usize) -> io::Result<Vec<(OsString, EntryKind)>> {
         let dir = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
         let (entries, has_more) = walk::entries(dir.as_fd(), most as u64)?;
@@ -102,8 +103,8 @@ impl RootedFs {
         Ok(named)
     }
 
-    /// All files, at most `most`, without `.git` and what `ignore` says of a path. A link to a file or
-    /// directory inside counts as what it leads to if links are followed. `refused` says why a path cannot be listed.
+    /// All files, at most `most`, without `.git` and ignored paths. If links are followed, a link to a file
+    /// or directory inside counts as its target. `refused` returns why a path cannot be listed.
     pub fn list(
         &self,
         most: usize,
@@ -139,7 +140,7 @@ impl RootedFs {
                 }
                 let unfit = match name.to_str() {
                     Ok(_) => refused(&path),
-                    Err(_) => Some("its name is no UTF-8".to_owned()),
+                    Err(_) => Some("its name is not UTF-8".to_owned()),
                 };
                 match unfit {
                     Some(why) => listing.left_out.push(LeftOut { path, why }),
@@ -148,7 +149,7 @@ impl RootedFs {
                         && self.keeps
                         && self.leads_to_ignored(&path, ignore) =>
                     {
-                        self.keep_link(&mut listing, path, "it leads to what is left out".to_owned());
+                        self.keep_link(&mut listing, path, "it points to an ignored file".to_owned());
                     }
                     None if kind == FileType::Symlink && self.follows && self.is_dir(Path::new(&path)) => {
                         match self.leads_up(&path) {
@@ -157,7 +158,7 @@ impl RootedFs {
                                 left.push(path + "/");
                             }
                             Ok(true) => {
-                                let why = "it is a link to a directory that it lies in".to_owned();
+                                let why = "it is a link to a directory that contains it".to_owned();
                                 self.keep_link(&mut listing, path, why);
                             }
                             Err(e) => self.keep_link(&mut listing, path, e.to_string()),
@@ -191,7 +192,8 @@ impl RootedFs {
         Ok(listing)
     }
 
-    /// Lists a link that cannot be followed for the reason `why`: as a link, if that is wanted.
+    /// Lists a link that cannot be followed for the reason `why`: as a link if links are kept, otherwise as
+    /// left out.
     fn keep_link(&self, listing: &mut Listing, path: String, why: String) {
         let target = self.keeps.then(|| self.read_link(Path::new(&path)));
         match target.map(|target| target.map(|target| target.into_os_string().into_string())) {
@@ -210,7 +212,7 @@ impl RootedFs {
         if self.follows { flags } else { flags | OFlags::NOFOLLOW }
     }
 
-    /// Whether the link at `path` leads, inside, to `.git` or to something that `ignore` names, or below.
+    /// Whether the link at `path` points to `.git`, an ignored path inside, or below one.
     fn leads_to_ignored(&self, path: &str, ignore: &dyn Fn(&str) -> bool) -> bool {
         let Ok(inside) = self.inside(Path::new(path)) else { return false };
         inside.ancestors().any(|part| {
@@ -218,13 +220,13 @@ impl RootedFs {
         })
     }
 
-    /// Which directory is at `path`.
+    /// Identity of the directory at `path`.
     fn identity(&self, path: &Path) -> io::Result<DirIdentity> {
         let state = sys::fstat(self.at(path, OFlags::PATH | OFlags::DIRECTORY)?)?;
         Ok((state.st_dev, state.st_ino))
     }
 
-    /// Whether the directory to which the link at `path` leads is one of those that it lies in.
+    /// Whether the link at `path` points to one of its parent directories.
     fn leads_up(&self, path: &str) -> io::Result<bool> {
         let own = self.identity(Path::new(path))?;
         for above in Path::new(path).ancestors().skip(1) {

@@ -1,9 +1,7 @@
-//! Directories whose content programs that we do not trust have written: images, service roots, workspaces, deliveries.
-//! It must never know what the directories are for.
-//!
-//! Everything below such a directory is reached through handles ([`RootedFs`]): no symbolic link leads out, only regular
-//! files are opened, nothing that is opened can block, and a tree may be of any depth. Calls block for the disk, so
-//! asynchronous code makes them through [`blocking`].
+//! Directories with content from untrusted programs: images, service roots, workspaces, deliveries. This
+//! module does not know what the directories are for. All access below such a directory is through handles
+//! ([`RootedFs`]): symbolic links cannot escape, only regular files are opened, opening never blocks, and a
+//! tree may have any depth. Calls block for the disk, so asynchronous code uses [`blocking`].
 
 mod copy;
 mod followed;
@@ -29,12 +27,12 @@ use rustix::fs::{self as sys, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags,
 use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
-/// Flags that every open of ours has: what is there may be a pipe, a terminal or leased by its owner.
+/// Flags for every `open`, because the path may be a pipe, a terminal or a leased file.
 const QUIET: OFlags = OFlags::CLOEXEC.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-/// For a directory that is to be read, never reached through a link.
+/// Flags for reading a directory, which must not be a link.
 const DIRECTORY: OFlags = QUIET.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW);
 
-/// Runs `work` on a thread that may block. If the future is dropped, the token tells `work` to end early.
+/// Runs `work` on a thread that may block. If the future is dropped, the token is cancelled.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&CancellationToken) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
@@ -43,7 +41,8 @@ pub async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&cancel)).await.map_err(io::Error::other)?
 }
 
-/// Whether the error is trouble of this machine (a full disk, too many open files), not caused by what is in the tree.
+/// Whether the error is a problem of this machine (a full disk, too many open files), not of the content of
+/// the tree.
 pub fn is_machine_fault(error: &io::Error) -> bool {
     const MACHINE: [Errno; 13] = [
         Errno::NOSPC,
@@ -66,7 +65,7 @@ pub fn is_machine_fault(error: &io::Error) -> bool {
     }
 }
 
-/// The same error with the path in front, unless the machine is at fault.
+/// Adds the path to an error, unless it is a problem of the machine.
 pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
     move |error| {
         if is_machine_fault(&error) {
@@ -76,13 +75,13 @@ pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
     }
 }
 
-/// The error of work that was told to end early.
+/// Returns an error if the work was cancelled.
 pub fn check(cancel: &CancellationToken) -> io::Result<()> {
     let cancelled = || io::Error::new(ErrorKind::Interrupted, "it was cancelled");
     if cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
 }
 
-/// The absolute path that `path` names, `.` and `..` taken out.
+/// The absolute path of `path`, with `.` and `..` removed.
 pub fn normalize(path: &Path) -> PathBuf {
     let mut out = PathBuf::from("/");
     for part in path.components() {
@@ -95,17 +94,17 @@ pub fn normalize(path: &Path) -> PathBuf {
     out
 }
 
-/// The content of the file at `path`, a path that a user chose: links are followed, but only a regular file is read, and
-/// opening never waits. One of more than `most` bytes is an error.
+/// The content of the file at the user's `path`. Links are followed, but only regular files are read, and
+/// opening never blocks. More than `most` bytes are an error.
 pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let opened = sys::open(path, QUIET | OFlags::RDONLY, Mode::empty());
     read_regular(opened.map_err(explained)?, most)
 }
 
-/// Most bytes of a file of settings.
+/// Most bytes of a settings file.
 const LARGEST_SETTINGS: u64 = 16 << 20;
 
-/// The text of a file of settings at `path`: as [`read_file`] reads, at most 16 MiB.
+/// The text of a settings file, read like [`read_file`], at most 16 MiB.
 pub fn read_text(path: &Path) -> io::Result<String> {
     let bytes = read_file(path, LARGEST_SETTINGS)?;
     String::from_utf8(bytes).map_err(|e| io::Error::new(ErrorKind::InvalidData, e.utf8_error()))
@@ -133,29 +132,29 @@ fn read_regular(file: OwnedFd, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A directory and what is below it. Paths start there, with or without a leading slash, and have no `..`.
+/// A directory tree. Paths are relative to it, with or without a leading slash, and have no `..`.
 #[derive(Debug)]
 pub struct RootedFs {
     root: OwnedFd,
-    /// The user that new files and directories belong to.
+    /// Owner of new files and directories.
     owner: Option<u32>,
     /// Whether symbolic links that stay inside are followed; otherwise every link is refused.
     follows: bool,
     /// Whether links that cannot be followed inside are listed as links.
     keeps: bool,
-    /// Whether directories that deny their owner are opened for what is done below them.
+    /// Whether directories that deny access to their owner are unlocked for operations below them.
     unlocks: bool,
 }
 
 impl RootedFs {
-    /// Opens `dir`, a path that we chose ourselves.
+    /// Opens `dir`, which must be a trusted path.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = sys::open(dir, flags, Mode::empty()).map_err(explained)?;
         Ok(Self { root, owner: None, follows: false, keeps: false, unlocks: false })
     }
 
-    /// Makes `dir`, with the directories above it, and opens it.
+    /// Creates `dir` with its parent directories, and opens it.
     pub fn create(dir: &Path) -> io::Result<Self> {
         match dir.parent() {
             Some(parent) if !parent.is_dir() => drop(Self::create(parent)?),
@@ -167,35 +166,35 @@ impl RootedFs {
         }
     }
 
-    /// The same directory; new files and directories belong to `owner`.
+    /// The directory, with `owner` as the owner of new files and directories.
     #[must_use]
     pub fn owned_by(mut self, owner: Option<u32>) -> Self {
         self.owner = owner;
         self
     }
 
-    /// The same directory; symbolic links that stay inside are followed.
+    /// The directory, following symbolic links that stay inside.
     #[must_use]
     pub fn following_links(mut self) -> Self {
         self.follows = true;
         self
     }
 
-    /// The same directory; links that lead out of it and back are followed, too, and a list of its files
-    /// has those that lead out of it, nowhere or in a circle as what they are.
+    /// The directory, also following links that leave it and return. Lists of its files contain dangling
+    /// links, link cycles and links to the outside as links.
     #[must_use]
     pub fn keeping_links(mut self) -> Self {
         self.keeps = true;
         self
     }
 
-    /// The directory at `path`, which has to be there.
+    /// The directory at `path`, which must exist.
     pub fn dir(&self, path: &Path) -> io::Result<Self> {
         let root = self.at(path, OFlags::PATH | OFlags::DIRECTORY)?;
         Ok(Self { root, owner: self.owner, follows: self.follows, keeps: self.keeps, unlocks: self.unlocks })
     }
 
-    /// Opens what is at `path` without leaving the directory.
+    /// Opens `path` without leaving the directory.
     fn at(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         match self.opened(path, flags, !self.follows) {
             Err(e) if self.follows && self.keeps && e.kind() == ErrorKind::CrossesDevices => {
@@ -205,18 +204,18 @@ impl RootedFs {
         }
     }
 
-    /// The same; no link is followed if `is_plain`.
+    /// Like [`RootedFs::at`]; follows no link if `is_plain`.
     fn opened(&self, path: &Path, flags: OFlags, is_plain: bool) -> io::Result<OwnedFd> {
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         if is_plain {
             resolve |= ResolveFlags::NO_SYMLINKS;
         }
-        // The system takes nothing else together with a mere path.
+        // The system allows no other flags with `O_PATH`.
         let quiet = if flags.contains(OFlags::PATH) { OFlags::CLOEXEC } else { QUIET };
         let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
         loop {
             match sys::openat2(&self.root, relative(path), flags | quiet, mode, resolve) {
-                // A directory on the way was renamed in the meantime.
+                // A parent directory was renamed meanwhile.
                 Err(Errno::AGAIN) if !is_plain => std::thread::yield_now(),
                 Err(e) => return Err(explained(e)),
                 Ok(file) => return Ok(file),
@@ -231,7 +230,7 @@ impl RootedFs {
         if kind.is_file() { Ok(file) } else { Err(no_file()) }
     }
 
-    /// The content of the file at `path`; one of more than `most` bytes is an error.
+    /// The content of the file at `path`. More than `most` bytes are an error.
     pub fn read(&self, path: &Path, most: u64) -> io::Result<Vec<u8>> {
         read_regular(self.at(path, OFlags::RDONLY)?, most)
     }
@@ -247,13 +246,13 @@ impl RootedFs {
         self.regular(path, OFlags::PATH).is_ok()
     }
 
-    /// Makes the directory at `path` and those above it.
+    /// Creates the directory at `path` and its parents.
     pub fn make_dirs(&self, path: &Path) -> io::Result<()> {
         let _unlocked = self.unlock(path);
         self.descend(path).map(drop)
     }
 
-    /// The directory at `path`, made if it is missing.
+    /// The directory at `path`, created if it is missing.
     fn descend(&self, path: &Path) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let mut current = self.at(Path::new(""), flags)?;
@@ -271,11 +270,11 @@ impl RootedFs {
         Ok(current)
     }
 
-    /// Makes the directory `name` in `dir`, mode 0755 whatever the umask.
+    /// Creates the directory `name` in `dir` with mode 0755, whatever the umask is.
     fn make_dir(&self, dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
         match sys::mkdirat(dir, name, Mode::from_raw_mode(0o755)) {
             Ok(()) => {}
-            // It may have been made in the meantime, or be a link that leads nowhere: opening it tells.
+            // It may have been created meanwhile, or be a dangling link: opening it shows that.
             Err(Errno::EXIST) => return Ok(()),
             Err(e) => return Err(e.into()),
         }
@@ -291,21 +290,23 @@ impl RootedFs {
         }
     }
 
-    /// Puts a new file at `path`, mode 0644 or 0755, with the directories above it. What was there, unless it is a
-    /// directory, is replaced and never opened: a link, a pipe, or another name of some other file.
+    /// Writes a new file at `path` with mode 0644 or 0755, and its parent directories. An existing entry
+    /// other than a directory is replaced and never opened, because it may be a link, a pipe, or a hard
+    /// link to another file.
     pub fn put(&self, path: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
         self.put_as(path, bytes, if executable { 0o755 } else { 0o644 })
     }
 
-    /// The same with the permissions `mode`.
+    /// Like [`RootedFs::put`], with the permissions `mode`.
     pub fn put_as(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let _unlocked = self.unlock(parent);
         self.fill(&self.descend(parent)?, name, bytes, Mode::from_raw_mode(mode & 0o777)).map(drop)
     }
 
-    /// Puts a new file in place of the one at `path`, whose mode it keeps, with the directories above it: readers see
-    /// the old content or the new, also after a power cut. Links are replaced; pipes and devices are refused.
+    /// Atomically replaces the file at `path`, keeping its mode, and creates its parent directories.
+    /// Readers see the old or the new content, also after a power failure. Links are replaced; pipes and
+    /// devices are refused.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let dir = self.descend(parent)?;
@@ -321,13 +322,13 @@ impl RootedFs {
         };
         self.fill(&dir, name, bytes, Mode::from_raw_mode(mode))?.sync_all()?;
         match sys::openat(&dir, ".", DIRECTORY | OFlags::RDONLY, Mode::empty()) {
-            // It may be written to and not read: then nothing more can be done for its entry.
+            // The directory is writable but not readable, so it cannot be synced.
             Err(Errno::ACCESS) => Ok(()),
             opened => Ok(sys::fsync(opened?)?),
         }
     }
 
-    /// Makes a file of `bytes` in `dir` and gives it the name `name`.
+    /// Creates the file `name` with `bytes` in `dir`.
     fn fill(&self, dir: &OwnedFd, name: &OsStr, bytes: &[u8], mode: Mode) -> io::Result<File> {
         let fresh = unique_name();
         let flags = QUIET | OFlags::NOFOLLOW | OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY;
@@ -344,7 +345,8 @@ impl RootedFs {
         filled.map(|()| file)
     }
 
-    /// Makes the file at `path` hold `bytes`, with the directories above it; a file that is there keeps its mode.
+    /// Sets the content of the file at `path` to `bytes`, and creates its parent directories. An existing
+    /// file keeps its mode.
     pub fn rewrite(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.descend(split(path)?.0)?;
         let mut file = self.regular(path, OFlags::WRONLY | OFlags::CREATE)?;
@@ -357,37 +359,37 @@ impl RootedFs {
         self.give_new(file.as_fd())
     }
 
-    /// Makes sure that there is a regular file at `path`: what else is there, unless it is a directory, is replaced by an
-    /// empty one.
+    /// Makes sure that there is a regular file at `path`. Any other entry except a directory is replaced by
+    /// an empty file.
     pub fn make_file(&self, path: &Path) -> io::Result<()> {
         if self.regular(path, OFlags::PATH).is_ok() { Ok(()) } else { self.put(path, b"", false) }
     }
 
-    /// Puts a symbolic link to `target` at `path`, where nothing is yet.
+    /// Creates a symbolic link to `target` at `path`, which must not exist.
     pub fn link(&self, path: &Path, target: &Path) -> io::Result<()> {
         let (parent, name) = split(path)?;
         let _unlocked = self.unlock(parent);
         Ok(sys::symlinkat(target, &self.descend(parent)?, name)?)
     }
 
-    /// Makes a directory of an unused name that begins with `prefix`.
+    /// Creates a directory with an unused name that begins with `prefix`.
     pub fn make_unique_dir(&self, prefix: &str) -> io::Result<PathBuf> {
         let name = PathBuf::from(format!("{prefix}{}", unique_name()));
         self.make_dir(self.root.as_fd(), name.as_os_str())?;
         Ok(name)
     }
 
-    /// Renames the directory or file `from` of this very directory to `to`, where nothing is yet.
+    /// Renames the entry `from` of this directory to `to`, which must not exist.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         Ok(sys::renameat_with(&self.root, relative(from), &self.root, relative(to), RenameFlags::NOREPLACE)?)
     }
 
-    /// Exchanges two entries of this very directory.
+    /// Exchanges two entries of this directory.
     pub fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
         Ok(sys::renameat_with(&self.root, relative(one), &self.root, relative(other), RenameFlags::EXCHANGE)?)
     }
 
-    /// Gives everything to `user`.
+    /// Changes the owner of everything to `user`.
     pub fn give(&self, user: u32, cancel: &CancellationToken) -> io::Result<()> {
         let owner = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
         let (root, _) = self.reopened()?;
@@ -395,31 +397,31 @@ impl RootedFs {
         walk::walk(root, u64::MAX, cancel, &mut walk::Give(owner))
     }
 
-    /// Whether something is at `path`, whatever it is.
+    /// Whether `path` exists, as any kind of entry.
     pub fn has(&self, path: &Path) -> bool {
         self.at(path, OFlags::PATH | OFlags::NOFOLLOW)
             .map_or_else(|e| e.kind() != ErrorKind::NotFound, |_| true)
     }
 
-    /// Whether nothing is in the directory.
+    /// Whether the directory is empty.
     pub fn is_empty(&self) -> io::Result<bool> {
         let (root, _) = self.reopened()?;
         Ok(walk::entries(root.as_fd(), 1)?.0.is_empty())
     }
 
-    /// The directory itself, to be read, and its mode where it had to be opened to its owner first.
+    /// The directory, opened for reading, and its old mode if it had to be unlocked.
     fn reopened(&self) -> io::Result<(OwnedFd, Option<Mode>)> {
         walk::open_dir(self.root.as_fd(), c".", Mode::RUSR | Mode::XUSR)
     }
 }
 
-/// `path` as the calls of the system take it, from the root's handle.
+/// `path` relative to the handle of the root.
 fn relative(path: &Path) -> &Path {
     let path = path.strip_prefix("/").unwrap_or(path);
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
-/// The directory of `path` and the name in it.
+/// The parent directory of `path` and the name in it.
 fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     let path = relative(path);
     match (path.parent(), path.file_name()) {
@@ -429,24 +431,24 @@ fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
 }
 
 fn no_file() -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, "it is no regular file")
+    io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")
 }
 
-/// What the system said of a path, in words; other errors as they are.
+/// A readable message for system errors about a path; other errors are unchanged.
 fn explained(error: Errno) -> io::Error {
     let text = match error {
-        Errno::LOOP => "it goes through a symbolic link",
+        Errno::LOOP => "a part of the path is a symbolic link",
         Errno::XDEV => "it leads out of the directory",
-        Errno::NXIO => "it is no regular file",
+        Errno::NXIO => "it is not a regular file",
         Errno::ISDIR => "it is a directory",
-        Errno::NOTDIR => "it, or something above it, is no directory",
+        Errno::NOTDIR => "it or one of its parents is not a directory",
         Errno::NAMETOOLONG => "the path is too long",
         other => return other.into(),
     };
     io::Error::new(io::Error::from(error).kind(), text)
 }
 
-/// A name that is free in all probability; whoever uses it must not replace what has it.
+/// A name that is very probably unused. Callers must not replace an existing entry.
 fn unique_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!(".atoll-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))

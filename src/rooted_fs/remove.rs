@@ -1,4 +1,4 @@
-//! Removing a tree, whatever is in it.
+//! Removes a tree with any content.
 
 use std::ffi::CStr;
 use std::io;
@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::RootedFs;
 use super::walk::{Visitor, open_dir, walk};
 
-/// How often a directory that is filled while it is emptied is tried again.
+/// Number of attempts to remove a directory that is being filled meanwhile.
 const TRIES: usize = 5;
 
-/// Removes the directory or file at `path`, a path that we chose ourselves, with all that is in it, also what its
-/// program made unreadable. What is gone already is no error.
+/// Removes the directory or file at the trusted `path` with its content, including unreadable entries. A
+/// missing path is not an error.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the root directory cannot be removed"));
@@ -62,7 +62,7 @@ impl RootedFs {
         )
     }
 
-    /// Removes the directory or file `name` of this very directory with all that is in it.
+    /// Removes the entry `name` of this directory with its content.
     pub fn remove(&self, name: &Path) -> io::Result<()> {
         super::relative(name).into_with_c_str(|name| Ok(remove(&self.root, name))).map_err(io::Error::from)?
     }
@@ -75,7 +75,7 @@ impl Visitor for Remove {
 
     fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, _: FileType) -> io::Result<()> {
         match sys::unlinkat(dir, name, AtFlags::empty()) {
-            // What became a directory in the meantime is found by the next try.
+            // An entry that became a directory meanwhile is removed by the next attempt.
             Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
             Err(e) => Err(e.into()),
         }

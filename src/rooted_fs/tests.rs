@@ -81,7 +81,8 @@ fn a_new_file_takes_the_place_of_links_pipes_and_other_names() {
     }
     assert_eq!(std::fs::read_to_string(dir.join("one")).unwrap(), "one\n");
     assert_eq!(std::fs::read_to_string(place.path().join("secret")).unwrap(), "S");
-    for (name, why) in [("dir", "is a directory"), ("self/x", "symbolic link"), ("one/x", "no directory")] {
+    for (name, why) in [("dir", "is a directory"), ("self/x", "symbolic link"), ("one/x", "not a directory")]
+    {
         let error = fs.put(Path::new(name), b"", false).unwrap_err();
         assert!(error.to_string().contains(why) && !is_machine_fault(&error), "{name}: {error}");
     }
@@ -173,8 +174,8 @@ fn a_tree_is_removed_whatever_is_in_it_and_nothing_else() {
     assert!(place.path().join("kept/file").exists() && !place.path().join("link").exists());
 }
 
-/// Swaps a directory for a link to the outside, again and again, while files are put, read, listed, copied and removed
-/// below it.
+/// Repeatedly swaps a directory for a link to the outside, while files are written, read, listed, copied
+/// and removed below it.
 #[test]
 fn a_swapped_directory_never_leads_outside() {
     let place = tempfile::tempdir().unwrap();
@@ -251,7 +252,7 @@ fn a_replaced_file_keeps_its_mode_and_links_and_pipes_are_not_opened() {
         assert!(state.is_file() && state.mode() & 0o7777 == mode, "{name}");
         assert_eq!(std::fs::read_to_string(dir.join(name)).unwrap(), "ours");
     }
-    // Another name of the file keeps the old content: the file is replaced, not written to.
+    // A hard link keeps the old content: the file is replaced, not written to.
     assert_eq!(std::fs::read_to_string(dir.join("other")).unwrap(), "old\n");
     for (name, why) in [("pipe", "regular file"), ("dir", "is a directory"), ("up/x", "symbolic link")] {
         let error = fs.replace(Path::new(name), b"").unwrap_err();
@@ -280,7 +281,8 @@ fn entries_have_kinds_and_are_bounded() {
     assert!(fs.entries(Path::new("l"), 9).is_err() && fs.entries(Path::new("p"), 9).is_err());
 }
 
-/// Directories that deny their owner: a root passes anyway, so for a root the modes are what is tested.
+/// Directories that deny access to their owner. Root has access anyway, so for root only the modes are
+/// tested.
 #[test]
 fn directories_are_unlocked_for_what_is_done_below_them() {
     let place = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Opening directories that deny their owner, for as long as something is done below them.
+//! Temporarily unlocks directories that deny access to their owner.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -8,20 +8,21 @@ use rustix::process::geteuid;
 
 use super::{RootedFs, relative};
 
-/// Directories that were opened to their owner. Dropped, they get their modes back, the innermost first.
+/// Unlocked directories. Dropping it restores their modes, the innermost first.
 #[derive(Debug, Default)]
 pub(super) struct Unlocked(Vec<(OwnedFd, Mode)>);
 
 impl RootedFs {
-    /// The same directory. What is done below a directory that denies its owner, which is us, is done nevertheless, as
-    /// a root could: meanwhile the directory has another mode. Only for trees in which no program runs.
+    /// The directory, with unlocking: operations below directories that deny access to their owner (this
+    /// user) work as for root; the directories have another mode meanwhile. Only for trees in which no
+    /// program is running.
     #[must_use]
     pub fn unlocking(mut self) -> Self {
         self.unlocks = true;
         self
     }
 
-    /// Opens the directories on the way to `path`, itself included, if they exist.
+    /// Unlocks the directories of `path`, including itself, if they exist.
     pub(super) fn unlock(&self, path: &Path) -> Unlocked {
         if !self.unlocks || geteuid().is_root() {
             return Unlocked::default();
@@ -29,7 +30,7 @@ impl RootedFs {
         self.unlock_as_owner(path)
     }
 
-    /// The same for any user, a root included.
+    /// Like [`RootedFs::unlock`], for any user including root.
     pub(super) fn unlock_as_owner(&self, path: &Path) -> Unlocked {
         let mut unlocked = Unlocked::default();
         let mut names = relative(path).components().filter(|part| matches!(part, Component::Normal(_)));
@@ -64,8 +65,8 @@ impl Drop for Unlocked {
     }
 }
 
-/// Changes the mode of a directory that is open as a mere path, which `fchmod` refuses: the way through /proc leads to
-/// this very directory, wherever its name leads by now.
+/// Changes the mode of a directory that is open with `O_PATH`, for which `fchmod` fails. The path in /proc
+/// refers to this directory even if its name has changed.
 fn change(dir: &OwnedFd, mode: Mode) -> bool {
     sys::chmod(format!("/proc/self/fd/{}", dir.as_raw_fd()), mode).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Going through a tree of any depth with a bounded number of open handles.
+//! Walks a tree of any depth with a bounded number of open handles.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{DIRECTORY, check};
 
-/// Most directories above the current one that are kept open.
+/// Most open parent directories.
 const OPEN: usize = 32;
-/// How many entries of a directory are read at once, if they vanish as they are visited.
+/// Number of entries that are read at once if visiting removes them.
 const BATCH: u64 = 10_000;
 
-/// What is done with a tree.
+/// Operation on a tree.
 pub(super) trait Visitor {
-    /// Whether entries vanish as they are visited.
+    /// Whether visiting removes entries.
     const CONSUMES: bool = false;
-    /// Visits something in `dir` that is no directory.
+    /// Visits something in `dir` that is not a directory.
     fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, kind: FileType) -> io::Result<()>;
     /// Opens the directory `name` in `dir`, before its entries are visited.
     fn enter(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd>;
@@ -61,7 +61,7 @@ pub(super) fn walk<V: Visitor>(
     Ok(())
 }
 
-/// A directory on the way, and what of it was not visited yet.
+/// A directory of the walk, with its remaining entries.
 struct WalkLevel {
     name: CString,
     entries: Vec<(CString, FileType)>,
@@ -74,7 +74,7 @@ impl WalkLevel {
         let (entries, has_more) = entries(dir, most)?;
         if !V::CONSUMES {
             if has_more {
-                return Err(io::Error::other("the directory holds more files than may be"));
+                return Err(io::Error::other("the directory has more files than the limit"));
             }
             *left -= entries.len() as u64;
         }
@@ -123,7 +123,7 @@ fn identity(dir: &OwnedFd) -> io::Result<FileIdentity> {
 }
 
 impl Dirs {
-    /// A walk that is at its root.
+    /// A walk at its root.
     pub(super) fn new(root: OwnedFd) -> io::Result<Self> {
         Ok(Self { identity: identity(&root)?, top: root, above: Vec::new() })
     }
@@ -133,7 +133,7 @@ impl Dirs {
         self.top.as_fd()
     }
 
-    /// Goes into a directory of the current one.
+    /// Enters a directory of the current one.
     pub(super) fn push(&mut self, dir: OwnedFd) -> io::Result<()> {
         let below = identity(&dir)?;
         let above = std::mem::replace(&mut self.top, dir);
@@ -144,8 +144,8 @@ impl Dirs {
         Ok(())
     }
 
-    /// Goes back to the directory above, which has to be the one we came from; the handle of the current one is
-    /// returned. None at the root.
+    /// Returns to the parent directory, which must be the one we came from. Returns the handle of the left
+    /// directory; `None` at the root.
     pub(super) fn pop(&mut self) -> io::Result<Option<OwnedFd>> {
         let Some((handle, expected)) = self.above.pop() else { return Ok(None) };
         let above = match handle {
@@ -160,8 +160,8 @@ impl Dirs {
     }
 }
 
-/// Opens the directory `name` in `dir`. One that denies its owner, which is us, what is `needed` is changed first: then
-/// its old mode is returned as well.
+/// Opens the directory `name` in `dir`. If it denies `needed` rights to its owner (this user), its mode is
+/// changed first, and the old mode is returned as well.
 pub(super) fn open_dir(
     dir: BorrowedFd<'_>,
     name: &CStr,
@@ -178,7 +178,7 @@ pub(super) fn open_dir(
     Ok((opened, Some(mode)))
 }
 
-/// Opens the directory or file `name` in `dir`, which denies reading to its owner, if that is us.
+/// Opens the directory or file `name` in `dir`, which denies reading to its owner, if that is this user.
 pub(super) fn open_up(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<(OwnedFd, Option<Mode>)> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let found = sys::openat(dir, name, flags, Mode::empty())?;
@@ -187,7 +187,7 @@ pub(super) fn open_up(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<(OwnedFd, 
     if !(kind.is_dir() || kind.is_file()) {
         return Err(Errno::ACCESS.into());
     }
-    // The way through /proc leads to this very inode, wherever its name leads by now.
+    // The path in /proc refers to this inode even if its name has changed.
     let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
     let mode = Mode::from_raw_mode(state.st_mode);
     sys::chmod(&itself, mode | if kind.is_dir() { Mode::RWXU } else { Mode::RUSR })?;
@@ -195,7 +195,7 @@ pub(super) fn open_up(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<(OwnedFd, 
     Ok((opened, Some(mode)))
 }
 
-/// Gives everything to a user.
+/// Changes the owner of everything.
 pub(super) struct Give(pub(super) (Option<Uid>, Option<Gid>));
 
 impl Visitor for Give {

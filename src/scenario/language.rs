@@ -10,8 +10,8 @@ use crate::scenario::steps::{Action, Hosts};
 use crate::scenario::values::WrittenDuration;
 use crate::value::Value;
 
-/// One user journey: what is done to a program and what is expected of it. The shape that flows through
-/// pipelines: every default is filled in, every shorthand is written out.
+/// One user journey: what is done to a program and what is expected of it. This is the form that pipelines
+/// use: defaults are filled in and shorthands are expanded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
@@ -29,10 +29,10 @@ pub struct Scenario {
     /// Difficulty: 1, 2 or 3; inferred if none is written.
     #[serde(default = "first")]
     pub tier: i64,
-    /// The component it belongs to; empty for all of the program.
+    /// The component it belongs to; empty for the whole program.
     #[serde(default)]
     pub component: String,
-    /// Words to choose it by.
+    /// Tags for selecting scenarios.
     #[serde(default)]
     pub tags: Vec<String>,
     /// Program that the scenario runs against: its own one, or a shared one.
@@ -47,28 +47,28 @@ pub struct Scenario {
     /// Time limit of setup and steps together.
     #[serde(default)]
     pub timeout: Option<WrittenDuration>,
-    /// Certificates in PEM that it trusts over TLS in place of those of the machine; empty for those.
+    /// Certificates in PEM to trust over TLS instead of those of the machine; empty for those of the machine.
     #[serde(default)]
     pub trust: String,
-    /// Hosts that pages may reach, next to the target.
+    /// Hosts that pages may reach in addition to the target.
     #[serde(default)]
     pub hosts: Hosts,
-    /// Variables it begins with, those of its row among them.
+    /// Initial variables, including those of its row.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub variables: IndexMap<String, Value>,
     /// Steps that must succeed before it begins.
     #[serde(default)]
     pub setup: Vec<ScenarioStep>,
-    /// Steps that are looked at.
+    /// Steps that are judged.
     pub steps: Vec<ScenarioStep>,
-    /// Steps that are run at the end, whatever became of the others. They are not looked at.
+    /// Steps that are run at the end, even if others failed. They are not judged.
     #[serde(default)]
     pub teardown: Vec<ScenarioStep>,
     /// The step types that it uses, sorted.
     #[serde(default)]
     pub uses: Vec<String>,
-    /// The services beside the program that its steps talk to, sorted.
+    /// The additional services that its steps talk to, sorted.
     #[serde(default)]
     pub services: Vec<String>,
     /// Expectation about the scenario as a whole, for a judge.
@@ -77,16 +77,17 @@ pub struct Scenario {
     /// The file it was read from.
     #[serde(default)]
     pub file: String,
-    /// What its program is waited for.
+    /// Protocol on which its program must be ready.
     #[serde(default)]
     pub readiness: Readiness,
     /// Whether it runs commands inside the program: it has `exec` or `tui` steps.
     #[serde(default)]
     pub commands: bool,
-    /// Scenarios of the same group run in one program, one after the other; empty where nobody has grouped them.
+    /// Group: scenarios of the same group run in one program, one after the other; empty if they were not
+    /// grouped.
     #[serde(default)]
     pub group: String,
-    /// Its place in its group: scenarios are run in the order of this list.
+    /// Sort key in its group: scenarios run in the order of these lists.
     #[serde(default)]
     pub order: Vec<Value>,
     /// Files with the credentials that were removed here; null if there were none.
@@ -94,7 +95,7 @@ pub struct Scenario {
     pub source: Option<ScenarioSource>,
 }
 
-/// What has to answer before a scenario can be run.
+/// Protocol on which the program must answer before a scenario can be run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
@@ -108,7 +109,7 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// That of a scenario with the step types `uses`.
+    /// Readiness of a scenario with the step types `uses`.
     pub fn of(uses: &[String]) -> Self {
         let has = |words: &[&str]| uses.iter().any(|used| words.contains(&used.as_str()));
         if has(&["request", "browser", "ws"]) {
@@ -120,7 +121,7 @@ impl Readiness {
         }
     }
 
-    /// Its word.
+    /// Keyword in files and output.
     pub fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -130,7 +131,7 @@ impl Readiness {
     }
 }
 
-/// Files of scenarios, as they were when they were read.
+/// Scenario files, as they were when they were read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioSource {
@@ -149,7 +150,7 @@ pub enum Isolation {
     /// A program that no other scenario has touched.
     #[default]
     Fresh,
-    /// Any program will do.
+    /// Any program, also one that other scenarios use.
     Shared,
 }
 
@@ -157,17 +158,17 @@ pub enum Isolation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
-    /// What the program did, and what was wrong with it.
+    /// What the program did and what was wrong with it.
     #[default]
     Dev,
-    /// The score, and nothing else.
+    /// The score only.
     Gate,
-    /// Nothing before the end.
+    /// Nothing until the end.
     Sealed,
 }
 
 impl Visibility {
-    /// Its word.
+    /// Keyword in files and output.
     pub fn word(self) -> &'static str {
         match self {
             Self::Dev => "dev",
@@ -201,20 +202,20 @@ pub struct ScenarioStep {
     pub expect: String,
     /// Action of the step.
     pub action: Action,
-    /// The service that it is done to, with a port where it has several: `db`, `api:9090`. The program where none is
-    /// named.
+    /// The service that the step talks to, with a port if it has several: `db`, `api:9090`. By default the
+    /// program.
     #[serde(default)]
     pub service: Option<String>,
     /// Condition about variables; the step is skipped if it does not hold.
     #[serde(default)]
     pub when: Option<When>,
-    /// A pause before it.
+    /// Pause before the step.
     #[serde(default)]
     pub delay: Option<WrittenDuration>,
     /// Limits of retries; by default none.
     #[serde(default)]
     pub retry: Option<StepRetry>,
-    /// The state that it is repeated for.
+    /// The state that the step is repeated for.
     #[serde(default)]
     pub until: Option<StepUntil>,
     /// Number of runs, one after the other, until one fails; 1 by default.
@@ -226,17 +227,17 @@ pub struct ScenarioStep {
     /// Weight among the steps; 1 by default.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Variables that only this step sees: its row.
+    /// Variables of this step only: its row.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub variables: IndexMap<String, Value>,
-    /// Values of the answer that later steps use.
+    /// Parts of the answer to save for later steps.
     #[serde(default)]
     pub capture: Vec<Capture>,
     /// Assertions, decided without a model.
     #[serde(default)]
     pub assert: Vec<Assertion>,
-    /// The line of the file where it begins, from 1.
+    /// First line of the step in its file, from 1.
     #[serde(default)]
     pub line: usize,
 }
@@ -247,7 +248,7 @@ pub struct ScenarioStep {
 pub struct StepRetry {
     /// Number of attempts in total.
     pub attempts: u32,
-    /// The pause between two tries.
+    /// Pause between two attempts.
     pub interval: WrittenDuration,
     /// Time limit of all attempts together.
     #[serde(default)]
@@ -262,6 +263,6 @@ pub struct StepUntil {
     pub assert: Vec<Assertion>,
     /// Time limit.
     pub within: WrittenDuration,
-    /// The pause between two tries.
+    /// Pause between two attempts.
     pub every: WrittenDuration,
 }

@@ -1,7 +1,7 @@
-//! The scenario language: YAML files that say what is done to a program and what is expected of it.
-//! It must never know models, pipelines or the engine; it observes and asserts, it never scores.
-//! Start with [`Scenario`] (what is read), [`load()`] (how), [`run()`] and [`Observation`] (what comes out). A folder may
-//! use only the folders above it in this list; `steps` has one folder for each step type.
+//! The scenario language: YAML files that declare what is done to a program and what is expected of it.
+//! This module does not know models, pipelines or the engine. It observes and asserts; it does not score.
+//! Start with [`Scenario`] (the data), [`load()`] (the reader), [`run()`] and [`Observation`] (the result).
+//! A folder may use only the folders above it in this list; `steps` has one folder for each step type.
 
 mod values;
 

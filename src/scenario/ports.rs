@@ -10,38 +10,39 @@ use serde::{Deserialize, Serialize};
 use crate::value::{BlobRef, Value};
 use crate::verb::{Failure, Secrets};
 
-/// The inside of a held service, as far as scenarios need it. Nothing is ever run outside of it.
+/// Access to the inside of a held service. Commands of scenarios run only there.
 pub trait Shell: Send + Sync {
-    /// Runs a command line with `sh -c` and waits for its end. A command that does not end in time is killed with all
-    /// its children and is no error: [`CommandResult::timed_out`] says so, with what it had written by then.
+    /// Runs a command line with `sh -c` and waits until it ends. A command that does not end in time is
+    /// killed with all its children. That is not an error: [`CommandResult::timed_out`] is set, and the
+    /// output up to then is returned.
     fn exec(&self, command: ServiceCommand) -> CommandExecution<'_>;
-    /// Starts a program in a terminal. When the terminal is dropped, the program ends with all that it started.
+    /// Starts a program in a terminal. When the terminal is dropped, the program and all its children end.
     fn terminal(&self, program: TerminalProgram) -> TerminalOpening<'_>;
-    /// The failure that the end of a command really was, if what runs the service is at fault and not the service.
+    /// The real failure behind the end of a command, if the runtime is at fault and not the service.
     fn lacked(&self) -> Option<Failure> {
         None
     }
-    /// Hides what `secrets` knows in all that is shown of the service later.
+    /// Masks the values of `secrets` in everything that is shown of the service from now on.
     fn hide(&self, _secrets: &Arc<dyn Secrets>) {}
-    /// Where in `text` something is that has to be hidden, as ranges of bytes.
+    /// Byte ranges in `text` that must be hidden.
     fn hidden_in(&self, _text: &str) -> Vec<(usize, usize)> {
         Vec::new()
     }
-    /// Whether the service is what answers at the URL `target`.
+    /// Whether the URL `target` belongs to this service.
     fn serves(&self, _target: &str) -> bool {
         true
     }
 
-    /// The same for the rows of a screen, where parts may have to be hidden too. The line breaks at `wraps` are no breaks for the
-    /// program.
+    /// Like [`Shell::hidden_in`] for the rows of a screen, on which parts of a secret are hidden, too. The
+    /// line breaks at `wraps` are line wraps of the terminal.
     fn hidden_on_screen(&self, text: &str, _wraps: &[usize]) -> Vec<(usize, usize)> {
         self.hidden_in(text)
     }
-    /// How much the service has logged so far, in bytes.
+    /// Bytes that the service has logged until now.
     fn log_mark(&self) -> u64;
-    /// What the service has logged since `mark`, as far as it is still known.
+    /// The log since `mark`, or the part of it that is still available.
     fn log_since(&self, mark: u64) -> String;
-    /// How the service ended, e.g. `ended with exit code 1`; `None` while it runs.
+    /// How the service ended, such as `ended with exit code 1`; `None` while it runs.
     fn ending(&self) -> Option<String> {
         None
     }
@@ -49,7 +50,7 @@ pub trait Shell: Send + Sync {
     fn ends(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
-    /// Waits until the service logs more; for ever where it does not.
+    /// Waits until the service logs more, which may never happen.
     fn log_grows(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
@@ -63,13 +64,13 @@ pub type TerminalOpening<'a> = BoxFuture<'a, Result<Box<dyn ServiceTerminal>, Sh
 
 /// A program in a terminal.
 pub trait ServiceTerminal: Send {
-    /// Types bytes. A program that has ended takes no notice.
+    /// Types bytes. Does nothing if the program has ended.
     fn send(&mut self, bytes: Vec<u8>);
-    /// Gives it another size.
+    /// Changes the size.
     fn resize(&mut self, size: TerminalSize);
-    /// What comes next; nothing is lost where the future is dropped. After the end there is nothing but the end.
+    /// The next event. Nothing is lost if the future is dropped. After the end, every call returns the end.
     fn next(&mut self) -> BoxFuture<'_, TerminalEvent>;
-    /// Ends the program and waits until it is gone with all that it started.
+    /// Ends the program and all its children, and waits for that.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -78,7 +79,8 @@ pub trait ServiceTerminal: Send {
 pub enum TerminalEvent {
     /// Bytes to show.
     Bytes(Vec<u8>),
-    /// The program has ended with this exit code, 128 + signal where a signal ended it; none where nobody can tell.
+    /// The program has ended with this exit code, or 128 + signal if a signal ended it; `None` if the code
+    /// is unknown.
     Ended(Option<i64>),
 }
 
@@ -87,13 +89,13 @@ pub enum TerminalEvent {
 pub struct TerminalProgram {
     /// The command line, for `sh -c`.
     pub line: String,
-    /// Environment variables on top of what the service has.
+    /// Environment variables in addition to those of the service.
     pub env: IndexMap<String, String>,
     /// The size of the terminal.
     pub size: TerminalSize,
 }
 
-/// How large a terminal is.
+/// Size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TerminalSize {
@@ -116,9 +118,9 @@ pub struct ServiceCommand {
     pub line: String,
     /// Standard input.
     pub stdin: Vec<u8>,
-    /// Environment variables on top of what the service has.
+    /// Environment variables in addition to those of the service.
     pub env: IndexMap<String, String>,
-    /// Files written first: absolute path and content.
+    /// Files to write first: absolute path and content.
     pub files: IndexMap<String, String>,
     /// Time limit, after which the command is killed.
     pub timeout: Duration,
@@ -133,7 +135,7 @@ pub struct CommandResult {
     pub stdout: Vec<u8>,
     /// Standard error, possibly shortened by the service.
     pub stderr: Vec<u8>,
-    /// True if the command was killed because its time was over.
+    /// True if the command was killed because of its time limit.
     pub timed_out: bool,
 }
 
@@ -144,15 +146,15 @@ pub struct ShellError(pub String);
 
 /// Store of evidence.
 pub trait Evidences: Send + Sync {
-    /// Keeps the bytes, or what may be kept of them, and says where they are found.
+    /// Stores the bytes, without what must not be stored, and returns a reference.
     fn keep(&self, bytes: &[u8]) -> Result<BlobRef, String>;
 }
 
 /// Source of browser pages.
 pub trait Browsers: Send + Sync {
-    /// Opens a page that shares nothing with the pages of other calls. It reaches no host but those in `hosts`, `HOST` or
-    /// `HOST:PORT`, or any where there is no list. What happens in it goes to `ear`; dialogs are accepted and downloads
-    /// refused on the way.
+    /// Opens a page that shares nothing with the pages of other calls. It can reach only the `hosts`
+    /// (`HOST` or `HOST:PORT`), or all if there is no list. `ear` receives the events of the page; dialogs
+    /// are accepted and downloads refused.
     fn open(
         &self,
         hosts: Option<Vec<String>>,
@@ -160,16 +162,16 @@ pub trait Browsers: Send + Sync {
     ) -> BoxFuture<'_, Result<Box<dyn BrowserTab>, String>>;
 }
 
-/// Hears the events of a page, in the words of the DevTools protocol, and `Browser.gone` at the end.
+/// Receives the events of a page, as in the DevTools protocol, and `Browser.gone` at the end.
 pub type EventListener = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 
-/// A page that is driven in the words of the DevTools protocol. Dropped, it is closed.
+/// A page that is controlled with the DevTools protocol. Dropping it closes the page.
 pub trait BrowserTab: Send + Sync {
     /// Id of the page, which is also the id of its main frame.
     fn id(&self) -> &str;
-    /// Calls a method. Nothing bounds how long it takes.
+    /// Calls a method. The caller sets a time limit.
     fn call<'a>(&'a self, method: &'a str, parameters: Value) -> BoxFuture<'a, Result<Value, String>>;
-    /// The ids of all pages of its context.
+    /// Ids of all pages of its context.
     fn pages(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
     /// Another page of its context.
     fn attach<'a>(

@@ -1,16 +1,16 @@
-//! How much work a schema makes, before any of it is done: what refers twice to something that refers twice to something
-//! else is doubled each time, and a value of thirty levels can then keep a validator busy for days.
+//! Estimates the work of a schema in advance. References that each occur twice double the work at every
+//! level, so that a value of thirty levels could keep a validator busy for days.
 
 use std::collections::HashMap;
 
 use crate::value::Value;
 
-/// Most schemas that one comes to once its references are followed, each as often as it stands there.
+/// Most schemas after all references are expanded.
 const SCHEMAS: u64 = 100_000;
-/// Most references and schemas inside each other, in a schema and while a value is checked.
+/// Most nested references and schemas, in a schema and during a check.
 const DEPTH: usize = 256;
 const DEEP: usize = 2_000;
-/// Most checks of a part of a value by a part of a schema, and most different ones.
+/// Most checks of a part of a value against a part of a schema, in total and distinct ones.
 const CHECKS: u64 = 5_000_000;
 const PAIRS: usize = 500_000;
 
@@ -34,21 +34,21 @@ const SINGLE: [&str; 14] = [
     "extends",
 ];
 const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
-/// Schemas of schemas, which every validator knows.
+/// Prefix of meta-schemas, which every validator knows.
 const KNOWN: &str = "json-schema.org/";
 
 type SchemaNode = *const Value;
 
-/// What is known about a schema's work.
+/// Work of a schema.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SchemaWork {
-    /// Schemas with references followed.
+    /// Number of schemas with references expanded.
     size: u64,
     /// Whether it refers to itself.
     loops: bool,
 }
 
-/// The schema with everything in it that can be referred to.
+/// The schema with all targets of references.
 struct SchemaNames<'a> {
     root: &'a Value,
     ids: HashMap<&'a str, &'a Value>,
@@ -80,7 +80,7 @@ impl<'a> SchemaNames<'a> {
         }
     }
 
-    /// What `reference` means; an error where it leads out of the schema.
+    /// The target of `reference`; an error if it is outside the schema.
     fn resolve(&self, reference: &str) -> Result<Option<&'a Value>, String> {
         if reference.contains(KNOWN) {
             return Ok(None);
@@ -95,7 +95,7 @@ impl<'a> SchemaNames<'a> {
             path if path.starts_with('/') => home.pointer(path).or_else(|| self.root.pointer(path)),
             anchor => self.anchors.get(anchor).copied(),
         };
-        found.map(Some).ok_or_else(|| format!("`$ref` to {reference}: there is nothing"))
+        found.map(Some).ok_or_else(|| format!("`$ref` to {reference}: the target does not exist"))
     }
 }
 
@@ -103,7 +103,7 @@ fn last(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
 }
 
-/// `text` with `%24` and the like as what they stand for.
+/// `text` with `%24` and so on decoded.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -116,8 +116,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The schemas that `schema` is made of, with the keyword each stands under and its name there; references as they are
-/// meant.
+/// The direct subschemas of `schema`, each with its keyword and name, and the targets of references.
 fn parts<'a>(
     schema: &'a Value,
     names: &SchemaNames<'a>,
@@ -144,13 +143,13 @@ fn parts<'a>(
     Ok(parts)
 }
 
-/// How much work `schema` makes, or why that is too much.
+/// The work of `schema`, or why it is too much.
 pub(super) fn of(schema: &Value) -> Result<SchemaWork, String> {
     let mut sizes = SchemaSizes { names: SchemaNames::of(schema), known: HashMap::new(), loops: false };
     let size = sizes.size(schema, 0)?;
     if size > SCHEMAS {
         return Err(format!(
-            "it comes to more than {SCHEMAS} schemas once its references are followed: refer to each part from fewer places"
+            "it has more than {SCHEMAS} schemas after its references are expanded: use fewer references to each part"
         ));
     }
     Ok(SchemaWork { size, loops: sizes.loops })
@@ -158,7 +157,7 @@ pub(super) fn of(schema: &Value) -> Result<SchemaWork, String> {
 
 struct SchemaSizes<'a> {
     names: SchemaNames<'a>,
-    /// None while it is being looked at.
+    /// Known sizes; `None` while one is being computed.
     known: HashMap<SchemaNode, Option<u64>>,
     loops: bool,
 }
@@ -166,7 +165,7 @@ struct SchemaSizes<'a> {
 impl<'a> SchemaSizes<'a> {
     fn size(&mut self, schema: &'a Value, depth: usize) -> Result<u64, String> {
         if depth > DEPTH {
-            return Err(format!("more than {DEPTH} schemas stand inside each other"));
+            return Err(format!("more than {DEPTH} schemas are nested"));
         }
         match self.known.get(&std::ptr::from_ref(schema)) {
             Some(Some(size)) => return Ok(*size),
@@ -187,7 +186,7 @@ impl<'a> SchemaSizes<'a> {
 }
 
 impl SchemaWork {
-    /// Whether `value` can be checked by `schema`, whose work this is, in bounded time.
+    /// Whether `value` can be checked against `schema`, to which this work belongs, in bounded time.
     pub(super) fn is_bounded(self, schema: &Value, value: &Value) -> bool {
         let nodes = nodes(value);
         if !self.loops && self.size.saturating_mul(nodes) <= CHECKS {
@@ -208,12 +207,12 @@ fn nodes(value: &Value) -> u64 {
 
 struct Checks<'a> {
     names: SchemaNames<'a>,
-    /// How often something is checked below each pair of a schema and a value.
+    /// Number of checks below each pair of a schema and a value.
     known: HashMap<(SchemaNode, SchemaNode), u64>,
 }
 
 impl<'a> Checks<'a> {
-    /// How often; `None` where there is no counting it.
+    /// Number of checks; `None` if it is above the limit.
     fn count(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Option<u64> {
         let pair = (std::ptr::from_ref(schema), std::ptr::from_ref(value));
         if let Some(count) = self.known.get(&pair) {
@@ -222,7 +221,7 @@ impl<'a> Checks<'a> {
         if depth > DEEP || self.known.len() > PAIRS {
             return None;
         }
-        // A pair inside of itself is not checked again.
+        // A pair inside itself is not checked again.
         self.known.insert(pair, 0);
         let mut count = 1_u64;
         for (key, name, part) in parts(schema, &self.names).ok()? {
@@ -319,7 +318,7 @@ mod tests {
         assert!(
             of(&json!({"$ref": "http://127.0.0.1:1/x.json"})).unwrap_err().contains("only references inside")
         );
-        assert!(of(&json!({"$ref": "#/$defs/none"})).unwrap_err().contains("there is nothing"));
+        assert!(of(&json!({"$ref": "#/$defs/none"})).unwrap_err().contains("does not exist"));
         assert!(of(&json!({"$ref": "https://json-schema.org/draft/2020-12/schema"})).is_ok());
         let inner = json!({"$id": "https://x.test/root", "$ref": "part.json#/items", "$defs": {"p": {"$id": "part.json", "items": {"type": "string"}}}});
         assert!(of(&inner).is_ok());

@@ -1,4 +1,4 @@
-//! A key that a command prints, such as a password manager's.
+//! Keys that a command prints, such as a password manager.
 #![expect(clippy::disallowed_methods, reason = "a door: starts the command that the user named")]
 
 use std::io::Read as _;
@@ -12,13 +12,14 @@ use nix::unistd::Pid;
 
 use crate::verb::SecretText;
 
-/// How long the command may take: somebody may have to unlock something.
+/// Time limit of the command; the user may have to unlock a password manager.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Most bytes of a key.
 const LONGEST: u64 = 16 << 10;
 
-/// What `argv` prints on its first line. It sees the terminal, for a password manager that asks; it is ended with all
-/// that it started when its time is up. Errors say what happened, and nothing of what was printed.
+/// The first line of the output of `argv`. The command can use the terminal, for a password manager that
+/// asks. After the time limit it is killed with all its children. Error messages contain nothing of its
+/// output.
 pub(super) fn run(argv: &[String]) -> Result<SecretText, String> {
     let Some((program, arguments)) = argv.split_first() else {
         return Err("the command is empty".to_owned());
@@ -38,19 +39,19 @@ pub(super) fn run(argv: &[String]) -> Result<SecretText, String> {
     let reading = move || {
         let mut text = String::new();
         let read = out.map_or(Ok(0), |out| out.take(LONGEST).read_to_string(&mut text));
-        // Nobody listens any more where the time is up.
+        // The receiver is gone after the time limit.
         let _ = sender.send(read.map(|_| text));
     };
     let started = std::thread::Builder::new().name("key".to_owned()).spawn(reading);
     let printed = started.map_err(|e| failed(e.to_string())).map(|_| receiver.recv_timeout(LIMIT));
     if !matches!(printed, Ok(Ok(Ok(_)))) {
-        // It may have ended by itself in the meantime.
+        // It may have ended meanwhile.
         let _ = killpg(group, Signal::SIGKILL);
     }
-    let status = child.wait().map_err(|e| failed(format!("was lost: {e}")))?;
+    let status = child.wait().map_err(|e| failed(format!("could not be awaited: {e}")))?;
     let text = match printed? {
         Ok(Ok(text)) => text,
-        Ok(Err(_)) => return Err(failed("printed something that is no text".to_owned())),
+        Ok(Err(_)) => return Err(failed("printed output that is not text".to_owned())),
         Err(_) => return Err(failed(format!("did not end within {} s", LIMIT.as_secs()))),
     };
     if !status.success() {
@@ -81,7 +82,7 @@ mod tests {
         let wrong = |script: &str| shell(script).unwrap_err();
         assert_eq!(wrong("echo sk-1; exit 3"), "the key command `sh` failed: exit status: 3");
         assert_eq!(wrong(":"), "the key command `sh` printed nothing");
-        assert_eq!(wrong("printf '\\377'"), "the key command `sh` printed something that is no text");
+        assert_eq!(wrong("printf '\\377'"), "the key command `sh` printed output that is not text");
         assert!(run(&["no-such-program-here".to_owned()]).unwrap_err().contains("cannot be started"));
     }
 }

@@ -1,5 +1,5 @@
-//! The file of keys that `atoll configure` writes: `NAME = "key"`, for its owner's eyes alone.
-#![expect(clippy::disallowed_methods, reason = "a door: reads and writes the file of keys")]
+//! The key file that `atoll configure` writes: `NAME = "key"`, readable only for its owner.
+#![expect(clippy::disallowed_methods, reason = "a door: reads and writes the key file")]
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
@@ -11,10 +11,10 @@ use secrecy::ExposeSecret as _;
 use crate::rooted_fs::read_text;
 use crate::verb::SecretText;
 
-/// Keys by the name of the environment variable that they stand in for.
+/// Keys by the name of the environment variable that they replace.
 pub type Keys = BTreeMap<String, SecretText>;
 
-/// The keys in the file at `path`; none where there is no file. A file that others can read is refused.
+/// The keys in the file at `path`; empty if it is missing. A file that others can read is refused.
 pub fn load(path: &Path) -> Result<Keys, String> {
     let failed = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
     let state = match std::fs::metadata(path) {
@@ -25,16 +25,16 @@ pub fn load(path: &Path) -> Result<Keys, String> {
         Err(e) => return Err(failed(&e)),
     };
     if state.permissions().mode() & 0o077 != 0 {
-        return Err(failed(&"others can read the keys in it: `chmod 600` it, and renew the keys"));
+        return Err(failed(&"is readable for other users: run `chmod 600` on it, and replace the keys"));
     }
     let text = read_text(path).map_err(|e| failed(&e))?;
-    // What a parser complains of would show the line, and the key with it.
+    // A parser error would show the line with the key.
     let table: BTreeMap<String, String> =
-        crate::value::parse_toml(&text).map_err(|_| failed(&"is no table of names and texts"))?;
+        crate::value::parse_toml(&text).map_err(|_| failed(&"is not a table of names and texts"))?;
     Ok(table.into_iter().map(|(name, key)| (name, SecretText::from(key))).collect())
 }
 
-/// Puts `key` into the file at `path` under `name`, or takes it out. The file is replaced as a whole.
+/// Saves `key` under `name` in the file at `path`, or removes it. The file is replaced as a whole.
 pub fn store(path: &Path, name: &str, key: Option<SecretText>) -> Result<(), String> {
     let mut keys = load(path)?;
     match key {
@@ -45,11 +45,11 @@ pub fn store(path: &Path, name: &str, key: Option<SecretText>) -> Result<(), Str
 }
 
 fn write(path: &Path, keys: &Keys) -> std::io::Result<()> {
-    let dir = path.parent().ok_or_else(|| std::io::Error::other("it has no directory"))?;
+    let dir = path.parent().ok_or_else(|| std::io::Error::other("the path has no directory"))?;
     std::fs::create_dir_all(dir)?;
-    // Temporary files are their owner's alone from the start.
+    // Temporary files are private from the start.
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    writeln!(file, "# Keys, written by `atoll configure`. Nobody but you may read this.")?;
+    writeln!(file, "# Keys, written by `atoll configure`. Keep this file private.")?;
     for (name, key) in keys {
         let line = toml::Table::from_iter([(name.clone(), key.expose_secret().into())]);
         write!(file, "{line}")?;
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(load(&path).unwrap_err().contains("others can read the keys"));
+        assert!(load(&path).unwrap_err().contains("is readable for other users"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::write(&path, "A_KEY = sk-secret").unwrap();
         assert!(!load(&path).unwrap_err().contains("sk-secret"));

@@ -1,5 +1,5 @@
-//! Finds secret values in text and other bytes: as they are, and in the encodings in which programs commonly print them. Every pass
-//! reads the text once: a program that prints almost a secret very often costs no more than any other.
+//! Finds secret values in text and other bytes: literally, and in the encodings that programs commonly
+//! print. Every pass reads the text once, so that even a text with many near matches takes linear time.
 
 mod cut;
 mod decoded;
@@ -17,26 +17,26 @@ use forms::{Forms, SHORTEST, base64, foreign, hexadecimal, is_series, listed};
 use mask::{masked, masked_bytes};
 use parts::parts;
 
-/// How often text may have been escaped.
+/// Most levels of escaping.
 const ESCAPED: usize = 3;
 
 /// Replaces secret values by `***`.
 pub(super) struct Redactor {
     plain: Option<Forms>,
-    /// Values with quotes, without them.
+    /// Values with quotes, with the quotes removed.
     unquoted: Option<Forms>,
     /// Values in UTF-16 and in windows-1252, which differ from UTF-8 by more than zero bytes.
     foreign: Option<Forms>,
     hex: Option<Forms>,
     base64: Option<Forms>,
-    /// Values that are no mere series, which lists of numbers are as well.
+    /// Values that are not plain series, because harmless lists of numbers are series, too.
     bytes: Option<Forms>,
     /// Whether a value could be a JSON number.
     numbers: bool,
 }
 
 impl Redactor {
-    /// Finds `values`.
+    /// A redactor for `values`.
     pub(super) fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let texts: Vec<String> = values.into_iter().flat_map(parts).collect();
         let numbers = texts.iter().any(|text| text.parse::<f64>().is_ok());
@@ -61,19 +61,19 @@ impl Redactor {
         self.plain.is_none()
     }
 
-    /// Whether numbers have to be looked at too.
+    /// Whether numbers must be checked, too.
     pub(super) fn numbers(&self) -> bool {
         self.numbers
     }
 
-    /// `text` without secrets; `None` if it has none. Where something was left out of it, the rest of a secret is found
-    /// as well.
+    /// `text` without secrets; `None` if it contains none. Next to marks for omitted text, parts of secrets
+    /// are found as well.
     pub(super) fn redact(&self, text: &str) -> Option<String> {
         let spans = self.find(text.as_bytes(), &cut::edges(text.as_bytes()));
         (!spans.is_empty()).then(|| masked(text, spans))
     }
 
-    /// The same for the beginning of a longer text.
+    /// Like [`Redactor::redact`], for the beginning of a longer text.
     pub(super) fn redact_head(&self, text: &str) -> Option<String> {
         let mut edges = cut::edges(text.as_bytes());
         edges.push(Edge::End(text.len()));
@@ -81,7 +81,7 @@ impl Redactor {
         (!spans.is_empty()).then(|| masked(text, spans))
     }
 
-    /// `bytes` without secrets; `None` if they have none. What is not UTF-8 is looked at byte by byte.
+    /// `bytes` without secrets; `None` if they contain none. Invalid UTF-8 is checked byte by byte.
     pub(super) fn redact_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         if let Ok(text) = std::str::from_utf8(bytes)
             && !bytes.contains(&0)
@@ -92,12 +92,12 @@ impl Redactor {
         (!spans.is_empty()).then(|| masked_bytes(bytes, spans))
     }
 
-    /// Where secrets are in `text`.
+    /// Spans of secrets in `text`.
     pub(super) fn places(&self, text: &str) -> Vec<(usize, usize)> {
         self.find(text.as_bytes(), &[])
     }
 
-    /// Where secrets are, and what is left of them at `edges`.
+    /// Spans of secrets, and of parts of secrets at `edges`.
     fn find(&self, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
         if self.is_empty() || (bytes.len() < SHORTEST && edges.is_empty()) {
             return Vec::new();
@@ -105,7 +105,7 @@ impl Redactor {
         self.find_in(DecodedText::of(bytes), bytes, edges)
     }
 
-    /// The same for a view of `bytes`.
+    /// Spans for one decoded view of `bytes`.
     fn find_in(&self, view: DecodedText, bytes: &[u8], edges: &[Edge]) -> Vec<(usize, usize)> {
         let mut spans = Vec::new();
         self.look(view, &mut |view, forms| {
@@ -115,8 +115,8 @@ impl Redactor {
         spans
     }
 
-    /// The last place of `text`, at most `at`, where it may be cut: no secret is cut there, and behind it is all that could be the
-    /// beginning of one.
+    /// The last position, at most `at`, where `text` may be cut: no secret is cut there, and everything
+    /// that could be the beginning of one is after it.
     pub(super) fn cut(&self, text: &str, at: usize) -> usize {
         let all = [&self.plain, &self.unquoted, &self.foreign, &self.hex, &self.base64, &self.bytes];
         let longest =
@@ -130,7 +130,7 @@ impl Redactor {
             cut = begins.map_or(cut, |(begins, _)| cut.min(from + begins));
         });
         let mut spans = self.find(text.as_bytes(), &[]);
-        // From the last to the first, so that each place is looked at once.
+        // From the last to the first, so that each position is checked once.
         spans.sort_unstable_by_key(|(_, to)| std::cmp::Reverse(*to));
         for (start, end) in spans {
             if start < cut && cut < end {
@@ -140,7 +140,7 @@ impl Redactor {
         (0..=cut).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
     }
 
-    /// Goes through what `view` may say, each with the secrets as they would be written there.
+    /// Calls `see` for each decoding of `view`, with the secrets in the matching form.
     fn look(&self, mut view: DecodedText, see: &mut dyn FnMut(&DecodedText, &Forms)) {
         for _ in 0..=ESCAPED {
             self.look_at(&view, see);

@@ -1,4 +1,4 @@
-//! Claims on runs as locks of the operating system: they end with their process, however it ends.
+//! Claims on runs as locks of the operating system, which end with their process in any case.
 #![expect(clippy::disallowed_methods, reason = "the door to lock files")]
 
 use std::fmt;
@@ -14,15 +14,15 @@ use crate::clock::Millis;
 use crate::id::RunId;
 use crate::value::Digest;
 
-/// The lock that orders the opening of a database and the taking of runs.
+/// Lock that serialises opening a database and claiming runs.
 const OPENING: &str = "open.lock";
 
-/// Who works on a run.
+/// Process that works on a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Process id.
     pub pid: u32,
-    /// When it took the run.
+    /// Time of the claim.
     pub started_at: Millis,
     /// Name of its machine.
     pub host: String,
@@ -41,7 +41,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The right to write to a run; ends when it is dropped.
+/// The right to write to a run, until it is dropped.
 pub struct Claim {
     _guard: Box<dyn Send + Sync>,
 }
@@ -59,7 +59,7 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// A locked file; goes away with the lock.
+/// A locked file, which is removed with the lock.
 struct Lock {
     path: PathBuf,
     _file: File,
@@ -67,7 +67,8 @@ struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while the lock still stands; whoever waits for the file sees that it is gone and makes a new one.
+        // Removed while it is still locked; a waiting process sees that the file is gone and creates a new
+        // one.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -76,7 +77,7 @@ impl Drop for Lock {
 pub(super) fn lock_run(locks: &Path, run: &RunId, owner: &Owner) -> Result<Claim, StoreError> {
     let path = locks.join(file_name(run));
     let failed = |e: std::io::Error| StoreError::ReadOnly { path: path.clone(), message: e.to_string() };
-    // Whoever is refused finds the owner written: taking a run and writing who took it are one.
+    // Claiming a run and writing its owner are atomic, so that a refused process can read the owner.
     let _alone = lock_opening(locks).map_err(failed)?;
     loop {
         let mut file = OpenOptions::new()
@@ -103,10 +104,10 @@ pub(super) fn lock_run(locks: &Path, run: &RunId, owner: &Owner) -> Result<Claim
     }
 }
 
-/// Who has `run`, found without taking anything away from anybody.
+/// The owner of `run`, without disturbing claims.
 pub(super) fn holder(locks: &Path, run: &RunId) -> Option<Owner> {
     let mut file = File::open(locks.join(file_name(run))).ok()?;
-    // Runs are taken under this lock: nobody is refused because of this look.
+    // Runs are claimed under this lock, so this check cannot make a claim fail.
     let alone = File::open(locks.join(OPENING)).ok()?;
     alone.lock().ok()?;
     match file.try_lock_shared() {
@@ -115,7 +116,8 @@ pub(super) fn holder(locks: &Path, run: &RunId) -> Option<Owner> {
     }
 }
 
-/// Waits for the one lock of the directory `locks` that orders the opening of a database; held while the file lives.
+/// Waits for the lock of the directory `locks` that serialises opening a database. Locked until the file is
+/// dropped.
 pub(super) fn lock_opening(locks: &Path) -> std::io::Result<File> {
     std::fs::create_dir_all(locks)?;
     let file =

@@ -2,7 +2,7 @@ use crate::value::Digest;
 
 const DIGITS: usize = 64;
 
-/// Calls `each` with every digest written in `text`: every run of exactly 64 hexadecimal digits.
+/// Calls `each` for every digest in `text`: every run of exactly 64 hexadecimal digits.
 pub(super) fn each_digest(text: &[u8], mut each: impl FnMut(Digest)) {
     for word in text.split(|byte| !byte.is_ascii_hexdigit()) {
         if word.len() == DIGITS

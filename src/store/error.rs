@@ -4,102 +4,100 @@ use crate::id::RunId;
 
 use super::Owner;
 
-/// Why a store did not do what it was asked.
+/// Error of a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Somebody else works on the run.
+    /// Another process works on the run.
     #[error("run {run} is held by {owner}\n  wait for it, or end that process")]
     Held {
-        /// The run.
+        /// Id of the run.
         run: RunId,
-        /// Who.
+        /// The process.
         owner: Owner,
     },
-    /// There is no such run.
-    #[error("there is no run {0}\n  `atoll runs` lists them")]
+    /// The run does not exist.
+    #[error("unknown run {0}\n  list the runs with `atoll runs`")]
     UnknownRun(String),
-    /// There is such a run already.
-    #[error("there already is a run {0}")]
+    /// The run already exists.
+    #[error("run {0} already exists")]
     Exists(RunId),
-    /// More than one run begins so.
-    #[error("more than one run begins with {prefix:?}: {}\n  write more of the id", among(.matches))]
+    /// Several runs have this prefix.
+    #[error("several runs begin with {prefix:?}: {}\n  write more of the id", among(.matches))]
     Ambiguous {
-        /// What was asked for.
+        /// Requested prefix.
         prefix: String,
-        /// Some runs that begin so.
+        /// Some runs with this prefix.
         matches: Vec<RunId>,
     },
-    /// Another process has written to a run that this one was writing to.
-    #[error(
-        "run {0} was written to by another process meanwhile\n  `atoll resume` continues from what is there"
-    )]
+    /// Another process has written to the run of this process.
+    #[error("another process has written to run {0} meanwhile\n  continue it with `atoll resume`")]
     Overtaken(RunId),
     /// The journal was written by a newer Atoll.
     #[error(
-        "{} has journal version {found}, this atoll reads up to {supported}\n  use the newer atoll, or another state directory",
+        "{} has journal version {found}, but this version of atoll supports only up to {supported}\n  use a newer version of atoll, or another data directory",
         path.display()
     )]
     Newer {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// Its version.
+        /// Version of the database.
         found: i64,
-        /// The newest version that is understood.
+        /// Newest supported version.
         supported: i64,
     },
-    /// The file is a database of some other program.
-    #[error("{} is no journal of atoll\n  choose another state directory", .0.display())]
+    /// The file is a database of another program.
+    #[error("{} is not a journal of atoll\n  choose another data directory", .0.display())]
     Foreign(PathBuf),
-    /// A setting that durability depends on did not take.
+    /// A setting that durability depends on could not be changed.
     #[error("{}: the database has {pragma} = {found}, not {wanted}\n  the file system may not support it", path.display())]
     Setting {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
         /// Name of the setting.
         pragma: &'static str,
-        /// What was asked for.
+        /// Requested value.
         wanted: String,
-        /// What it is.
+        /// Actual value.
         found: String,
     },
     /// The file is empty.
-    #[error("{} is empty: a journal never is, so it was cut short or replaced\n  restore a copy, or move it away to begin anew", .0.display())]
+    #[error("{} is empty, but a journal never is: it was truncated or replaced\n  restore a copy, or move it away to start a new journal", .0.display())]
     Empty(PathBuf),
     /// The file was removed, replaced or truncated while it was open.
-    #[error("{} was deleted, replaced or truncated while it was in use: nothing more can be recorded\n  what was recorded in it is lost unless the directory can be restored", .0.display())]
+    #[error("{} was deleted, replaced or truncated while it was in use: nothing more can be recorded\n  its records are lost unless the directory can be restored", .0.display())]
     Gone(PathBuf),
     /// No space left.
-    #[error("{}: the disk is full\n  free some space; what was recorded is kept, `atoll resume` continues", .0.display())]
+    #[error("{}: the disk is full\n  free some space, then run `atoll resume`; recorded results are kept", .0.display())]
     Full(PathBuf),
-    /// May not be written.
+    /// The file is not writable.
     #[error("{} cannot be written: {message}\n  check the permissions of the file and its directory", path.display())]
     ReadOnly {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// What the system said.
+        /// Message of the system.
         message: String,
     },
     /// The file is damaged.
-    #[error("{} is damaged or no database: {message}\n  move it away, or restore a copy", path.display())]
+    #[error("{} is damaged or not a database: {message}\n  move it away, or restore a copy", path.display())]
     Corrupt {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// What was found.
+        /// Message of the database.
         message: String,
     },
-    /// Somebody locks the database for longer than we wait.
+    /// Another program keeps the database locked.
     #[error("{} stays locked by another program\n  end that program and try again", .0.display())]
     Locked(PathBuf),
     /// Anything else.
     #[error("{}: {message}", path.display())]
     Failed {
-        /// The database.
+        /// Path of the database.
         path: PathBuf,
-        /// What happened.
+        /// Error message.
         message: String,
     },
-    /// The store was closed, or its writer has died.
+    /// The store was closed, or its writer has failed.
     #[error("the store is closed")]
     Closed,
 }

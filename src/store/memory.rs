@@ -10,7 +10,7 @@ use crate::id::RunId;
 use crate::value::{BlobRef, Digest, Value};
 use crate::verb::{BlobError, Blobs};
 
-/// A store that forgets everything with the process.
+/// A store in memory, whose content ends with the process.
 #[derive(Clone)]
 pub struct Memory {
     clock: Arc<dyn Clock>,
@@ -27,14 +27,14 @@ struct MemoryState {
 }
 
 impl Default for Memory {
-    /// An empty store in which no time passes.
+    /// An empty store with a stopped clock.
     fn default() -> Self {
         Self::new(Arc::new(ManualClock::default()))
     }
 }
 
 impl Memory {
-    /// An empty store; `clock` dates its blobs.
+    /// An empty store; `clock` gives the times of its blobs.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, shelf: Arc::default() }
     }
@@ -80,7 +80,7 @@ impl MemoryState {
         Ok(rows.len() as u64)
     }
 
-    /// Digests that something still kept names, directly or through blobs; blobs put since `before` are kept.
+    /// Digests that are still referenced, directly or through blobs; blobs put since `before` are kept.
     fn live(&self, before: Millis) -> HashSet<Digest> {
         let mut live = HashSet::new();
         let young = self.blobs.iter().filter(|(_, (at, _))| *at >= before);
@@ -227,7 +227,7 @@ impl Store for Memory {
     }
 }
 
-/// The only run of `matches`; a run whose name is all of `prefix` wins over longer names.
+/// The only run of `matches`; a run whose id equals `prefix` takes precedence over longer ids.
 pub(super) fn pick(prefix: &str, matches: impl Iterator<Item = RunId>) -> Result<RunId, StoreError> {
     const SHOWN: usize = 5;
     let mut matches: Vec<RunId> = matches.take(SHOWN).collect();

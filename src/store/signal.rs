@@ -4,12 +4,12 @@ use crate::clock::Millis;
 use crate::id::{Address, RunId};
 use crate::value::{Digest, Value};
 
-/// A command to a run, left in the store for the process that carries the run out.
+/// A command to a run, stored for the process that executes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Signal {
-    /// Its number, given by the store.
+    /// Number, assigned by the store.
     pub id: u64,
-    /// The run.
+    /// Id of the run.
     pub run: RunId,
     /// The step instance, or the root.
     pub address: Address,
@@ -17,19 +17,19 @@ pub struct Signal {
     pub question: Option<Digest>,
     /// `answer`, `pause`, `kill` or `limit`.
     pub command: String,
-    /// What the command needs.
+    /// Argument of the command.
     pub value: Value,
-    /// By whom.
+    /// Sender.
     pub by: String,
-    /// When it was left.
+    /// Time of the signal.
     pub at: Millis,
 }
 
-/// What a signal came to.
+/// Result of a signal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// It was taken; the number of the fact that says so.
+    /// Accepted, with the number of the resulting fact.
     Taken(u64),
-    /// It was refused, and why.
+    /// Refused, with the reason.
     Refused(String),
 }

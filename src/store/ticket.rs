@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 
 use super::StoreError;
 
-/// What [`super::Store::append`] will have done: resolves to the number of the run's last fact once the batch is on
-/// disk. Dropping it does not take the batch back.
+/// Pending result of [`super::Store::append`]: resolves to the number of the last fact of the run once the
+/// batch is on disk. Dropping it does not cancel the batch.
 #[derive(Debug)]
 pub struct Ticket(oneshot::Receiver<Result<u64, StoreError>>);
 
-/// The other end of a [`Ticket`]. Dropping it unkept resolves the ticket to [`StoreError::Closed`].
+/// The other end of a [`Ticket`]. Dropping it unresolved resolves the ticket to [`StoreError::Closed`].
 #[derive(Debug)]
 pub struct Promise(oneshot::Sender<Result<u64, StoreError>>);
 
@@ -24,7 +24,7 @@ impl Ticket {
         (Promise(sender), Self(receiver))
     }
 
-    /// A ticket that is resolved already.
+    /// A resolved ticket.
     pub fn resolved(result: Result<u64, StoreError>) -> Self {
         let (promise, ticket) = Self::open();
         promise.keep(result);
@@ -47,7 +47,7 @@ impl Ticket {
 impl Promise {
     /// Resolves the ticket.
     pub fn keep(self, result: Result<u64, StoreError>) {
-        // Nobody waits: the batch was written all the same.
+        // The caller may be gone; the batch was written anyway.
         let _ = self.0.send(result);
     }
 }

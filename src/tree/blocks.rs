@@ -1,4 +1,4 @@
-//! Edits as marked blocks in a model's text:
+//! Edits as marked blocks in the text of a model:
 //!
 //! ```text
 //! === FILE: path ===
@@ -6,23 +6,22 @@
 //! === END FILE ===
 //! === DELETE: path ===
 //! ```
-//!
-//! Anything around the blocks is passed over. `=== UNCHANGED: path ===` says that a file stays as it is.
+//! Text around the blocks is ignored. `=== UNCHANGED: path ===` declares that a file is not changed.
 
 use super::edit::Edit;
 
-/// What a text holds.
+/// Edits in a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedEdits {
     /// Writes and deletions, in order; complete blocks only.
     pub edits: Vec<Edit>,
-    /// Path of the first block that has no end: the text breaks off there, or another header stands inside it.
-    /// Nothing of such a text should be applied.
+    /// Path of the first block without an end: the text is truncated there, or another header follows. Such
+    /// a text must not be applied.
     pub truncated: Option<String>,
-    /// What the last block holds so far, where the text ends inside it and nothing else is amiss: good for a text whose
-    /// writer is known to have come to an end.
+    /// The incomplete last block, if the text ends inside it and is otherwise correct. Usable if the writer
+    /// is known to have finished.
     pub rest: Option<Edit>,
-    /// Files that the text says stay as they are.
+    /// Files that are declared as unchanged.
     pub unchanged: Vec<String>,
 }
 
@@ -33,7 +32,7 @@ enum Mark<'a> {
     Unchanged(&'a str),
 }
 
-/// Reads the blocks in `text`.
+/// Parses the blocks in `text`.
 pub fn parse(text: &str) -> ParsedEdits {
     let mut parsed = ParsedEdits::default();
     let mut open: Option<(String, Vec<&str>)> = None;
@@ -66,15 +65,15 @@ pub fn parse(text: &str) -> ParsedEdits {
 }
 
 impl ParsedEdits {
-    /// Takes in a block that has no end line. Where its content is one closed code fence, the fence says that
-    /// nothing is missing; else the text breaks off there.
+    /// Handles a block without an end line. If its content is one closed code fence, the block is complete;
+    /// otherwise the text is truncated.
     fn leave(&mut self, open: Option<(String, Vec<&str>)>) {
         let Some((path, content)) = open else { return };
         match closed_fence(&content) {
             Some(inside) => self.edits.push(Edit::Write { path, content: joined(inside) }),
             None if self.truncated.is_none() => {
                 self.truncated = Some(path.clone());
-                // The beginning of an end line is a text that was cut off, whoever says otherwise.
+                // A partial end line always means that the text is truncated.
                 let last = content.iter().rfind(|line| !line.trim().is_empty());
                 let cut = last.is_none_or(|line| line.trim_start().starts_with("==="));
                 self.rest = (!cut).then(|| Edit::Write { path, content: joined(&content) });
@@ -84,7 +83,7 @@ impl ParsedEdits {
     }
 }
 
-/// What the code fence holds that opens on the first line, where exactly one line could close it.
+/// The content of the code fence that opens on the first line, if exactly one line could close it.
 fn closed_fence<'a, 'b>(lines: &'a [&'b str]) -> Option<&'a [&'b str]> {
     let first = lines.iter().position(|line| !line.trim().is_empty())?;
     let ticks = lines[first].trim_start().chars().take_while(|c| *c == '`').count();
@@ -112,7 +111,7 @@ fn mark(line: &str) -> Option<Mark<'_>> {
     }
 }
 
-/// The lines as a file that ends in exactly one newline; without the code fence where one wraps all of them.
+/// The lines as a file that ends in exactly one newline, without a code fence around all of them.
 fn joined(lines: &[&str]) -> String {
     let text = unfenced(lines).unwrap_or(lines).join("\n");
     match text.trim_end_matches(['\n', '\r']) {
@@ -121,7 +120,7 @@ fn joined(lines: &[&str]) -> String {
     }
 }
 
-/// What one code fence wraps, where it wraps everything and nothing inside could be meant as its end.
+/// The content of a code fence around everything, if no line inside could be its end.
 fn unfenced<'a, 'b>(lines: &'a [&'b str]) -> Option<&'a [&'b str]> {
     let blank = |line: &&str| line.trim().is_empty();
     let first = lines.iter().position(|line| !blank(line))?;

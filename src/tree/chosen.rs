@@ -1,4 +1,4 @@
-//! What globs choose in a directory: what a cached step reads.
+//! Files in a directory that match globs: the inputs of a cached step.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,19 +12,23 @@ use super::disk::disk;
 use crate::rooted_fs::{EntryKind, RootedFs};
 use crate::value::Digest;
 
-/// How many entries of a directory are looked at.
+/// Most entries of a directory that are read.
 const MOST: usize = 200_000;
-/// How many bytes may be chosen.
+/// Most bytes of the matching files.
 pub(super) const LARGEST: u64 = 1 << 30;
 
-/// Globs relative to a directory; one without `/` is matched against names. An error says what is wrong with one.
+/// Compiles globs relative to a directory. A glob without `/` is matched against names. The error describes
+/// an invalid glob.
 pub fn globs(patterns: &[String]) -> Result<GlobSet, String> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         if pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") {
-            return Err(format!("`{pattern}` leads out of the project"));
+            return Err(format!("`{pattern}` is outside the project"));
         }
-        set.add(Glob::new(&anywhere(pattern)).map_err(|e| format!("`{pattern}` is no glob: {}", e.kind()))?);
+        set.add(
+            Glob::new(&anywhere(pattern))
+                .map_err(|e| format!("`{pattern}` is not a valid glob: {}", e.kind()))?,
+        );
     }
     set.build().map_err(|e| e.to_string())
 }
@@ -34,31 +38,32 @@ fn anywhere(pattern: &str) -> String {
     if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") }
 }
 
-/// What globs choose, and a handle to the directory. Links are not followed; `.git` and `.atoll` are left out.
+/// Files that match globs, and a handle to the directory. Links are not followed; `.git` and `.atoll` are
+/// skipped.
 pub(super) struct ChosenFiles {
     pub(super) fs: RootedFs,
-    /// The same, where links that stay inside are followed.
+    /// The directory, following links that stay inside.
     pub(super) inside: RootedFs,
-    /// Paths with what is there, sorted.
+    /// Matching paths with their kinds, sorted.
     pub(super) found: Vec<(String, EntryKind)>,
-    /// Why there may be more that is not looked at.
+    /// Why there may be more matching files that are not read.
     pub(super) hidden: Option<String>,
 }
 
-/// The parts of a glob: which directories it may lead into.
+/// The components of a glob, to decide which directories it can match in.
 struct Way(Vec<Option<GlobMatcher>>);
 
 impl Way {
     fn of(pattern: &str) -> Self {
         let part = |part: &str| match part {
             "**" => None,
-            // A part that is no glob by itself belongs to alternatives: it may be anything.
+            // A component that is not a valid glob belongs to alternatives, so it may match anything.
             part => Glob::new(part).or_else(|_| Glob::new("*")).ok().map(|glob| glob.compile_matcher()),
         };
         Self(anywhere(pattern).split('/').map(part).collect())
     }
 
-    /// Whether it names `path` as a directory on its way. One that looks everywhere names none.
+    /// Whether it names `path` as a parent directory. A glob that matches everywhere names none.
     fn leads_into(&self, path: &str) -> bool {
         for (at, name) in path.split('/').enumerate() {
             match self.0.get(at) {
@@ -108,8 +113,7 @@ impl ChosenFiles {
                     continue;
                 }
                 if kind == EntryKind::Link && !fits && leads_into(&path) && chosen.may_be_dir(&path) {
-                    chosen
-                        .hide(format!("`{path}` is a symbolic link, and files behind one are not looked at"));
+                    chosen.hide(format!("`{path}` is a symbolic link, whose target is not read"));
                 }
                 if kind == EntryKind::Dir {
                     left.push(path.clone());
@@ -127,14 +131,14 @@ impl ChosenFiles {
         self.hidden.get_or_insert(why);
     }
 
-    /// Whether the link at `path` leads to a directory, or out of the root.
+    /// Whether the link at `path` points to a directory or outside the root.
     fn may_be_dir(&self, path: &str) -> bool {
         let target = self.fs.read_link(Path::new(path)).unwrap_or_default();
         leads_out(path, &target) || self.inside.is_dir(Path::new(path))
     }
 }
 
-/// Whether a link at `path` with this target leads out of the directory that `path` is relative to.
+/// Whether a link at `path` with this target points outside the directory that `path` is relative to.
 pub(super) fn leads_out(path: &str, target: &Path) -> bool {
     let mut depth = path.split('/').count() - 1;
     for part in target.components() {
@@ -148,19 +152,19 @@ pub(super) fn leads_out(path: &str, target: &Path) -> bool {
     false
 }
 
-/// What is known of the files that globs choose.
+/// Digests of the files that match globs.
 pub struct FileDigests {
-    /// How many files each of the globs chooses, and a digest of their paths and contents.
+    /// For each glob, the number of matching files and a digest of their paths and contents.
     pub each: Vec<(usize, Digest)>,
-    /// Why there may be more that is not looked at, so that a change in it is not noticed.
+    /// Why there may be more files that are not read, so that changes in them are not noticed.
     pub hidden: Option<String>,
-    /// A digest of the inodes of all these files and of the times at which they changed last: another one after a change that was
-    /// taken back.
+    /// A digest of the inodes and change times of all these files. It also differs after a change that was
+    /// reverted.
     pub stamp: Digest,
 }
 
-/// How many files of `dir` each of the globs chooses, and a digest of their paths and contents. A link to a file inside
-/// counts as that file, and with where it leads.
+/// Digests of the files in `dir` that match the globs. A link to a file inside counts with its target and
+/// the content of that file.
 pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<FileDigests, TreeError> {
     let mut chosen = ChosenFiles::of(dir, patterns)?;
     let mut lines: Vec<(String, String)> = Vec::with_capacity(chosen.found.len());
@@ -188,9 +192,7 @@ pub fn digests_of_chosen(dir: &Path, patterns: &[String]) -> Result<FileDigests,
                     Digest::of(&bytes).to_string()
                 } else {
                     if leads_out(&path, &target) || chosen.inside.is_dir(at) {
-                        chosen.hide(format!(
-                            "`{path}` is a symbolic link, and what is behind it is not looked at"
-                        ));
+                        chosen.hide(format!("`{path}` is a symbolic link, whose target is not read"));
                     }
                     "-".to_owned()
                 };

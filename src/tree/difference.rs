@@ -1,4 +1,4 @@
-//! The difference between two trees, as people read it.
+//! The difference between two trees as a unified diff.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use super::{Tree, TreeError};
 use crate::verb::Blobs;
 
 impl Tree {
-    /// The unified diff from this tree to `to`; empty where they are equal. Files that are no text are only named.
+    /// The unified diff from this tree to `to`; empty if they are equal. Binary files are only named.
     pub fn diff(&self, blobs: &dyn Blobs, to: &Self) -> Result<String, TreeError> {
         let mut text = String::new();
         let paths: BTreeSet<&String> = self.files.keys().chain(to.files.keys()).collect();

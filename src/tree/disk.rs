@@ -1,4 +1,4 @@
-//! Trees on the disk: written exactly, read exactly.
+//! Reads and writes trees on disk exactly.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -25,21 +25,22 @@ pub(super) fn disk(path: &Path) -> impl Fn(io::Error) -> TreeError + '_ {
     }
 }
 
-/// Whether the directory `dir` has that file at `path` already.
+/// Whether the directory `dir` already has this file at `path`.
 pub fn is_on_disk(dir: &Path, path: &str, file: &TreeFile) -> bool {
     let read = || RootedFs::open(dir)?.read(Path::new(path), file.blob.size);
     read().is_ok_and(|bytes| BlobRef::of(&bytes) == file.blob)
 }
 
 impl Tree {
-    /// Makes the directory `into` equal to the tree: directories 0755, files 0644 or 0755, whatever the umask. What
-    /// was in it is gone; nothing outside it is touched. The new content is complete before it takes the place of the
-    /// old, so a crash leaves either of them, except where `into` is a mount point and has to be refilled in place.
+    /// Makes the directory `into` equal to the tree: directories have mode 0755, files 0644 or 0755,
+    /// whatever the umask is. Other content is removed; nothing outside changes. The replacement is atomic:
+    /// after a crash, the old or the new content exists. Only if `into` is a mount point is it changed in
+    /// place.
     pub fn materialise(&self, blobs: &dyn Blobs, into: &Path) -> Result<(), TreeError> {
         self.materialise_at(blobs, &real_path(into)?)
     }
 
-    /// The same for a path as [`real_path`] returns it: if there is a symbolic link on the way by now, that is an error.
+    /// Like [`Tree::materialise`], for a path from [`real_path`]. A symbolic link in the path is an error.
     pub fn materialise_at(&self, blobs: &dyn Blobs, into: &Path) -> Result<(), TreeError> {
         let failed = |e| disk(into)(e);
         let (Some(parent), Some(name)) = (into.parent(), into.file_name().map(Path::new)) else {
@@ -52,12 +53,13 @@ impl Tree {
         let dir = machine.make_dirs(parent).and_then(|()| machine.dir(parent)).map_err(disk(parent))?;
         let stage = dir.make_unique_dir(&format!(".{}.", name.display())).map_err(disk(parent))?;
         let placed = self.place(blobs, &dir, &stage, name, into);
-        // By now it holds what the directory held before, or a part of the tree.
+        // It now has the old content of the directory, or a part of the tree.
         let removed = dir.remove(&stage).map_err(disk(parent));
         placed.and(removed)
     }
 
-    /// Whether [`Tree::materialise_at`] can write to `into`: makes and removes an empty directory where it would work.
+    /// Checks whether [`Tree::materialise_at`] can write to `into`, by creating and removing an empty
+    /// directory.
     pub fn can_materialise_at(into: &Path) -> Result<(), TreeError> {
         let failed = |error: io::Error| disk(into)(error);
         let machine = RootedFs::open(Path::new("/")).map_err(failed)?;
@@ -71,9 +73,10 @@ impl Tree {
         probe(above).map_err(disk(above))?;
         let Ok(there) = into.symlink_metadata() else { return Ok(()) };
         if !there.is_dir() {
-            return Err(failed(io::Error::new(ErrorKind::NotADirectory, "it is there and is no directory")));
+            return Err(failed(io::Error::new(ErrorKind::NotADirectory, "it exists and is not a directory")));
         }
-        // A mount point, and in a directory like `/tmp` that of another user, cannot be renamed: it is filled in place.
+        // A mount point, or a directory of another user in a directory like `/tmp`, cannot be renamed, so
+        // it is changed in place.
         let above = above.metadata().map_err(failed)?;
         let user = geteuid();
         let owns = user.is_root() || [there.uid(), above.uid()].contains(&user.as_raw());
@@ -81,7 +84,7 @@ impl Tree {
         if is_renamed { Ok(()) } else { probe(into).map_err(failed) }
     }
 
-    /// Fills the directory `stage` of `dir` and gives it the name `name`.
+    /// Fills the directory `stage` of `dir` and renames it to `name`.
     fn place(
         &self,
         blobs: &dyn Blobs,
@@ -94,7 +97,7 @@ impl Tree {
         if !dir.is_dir(name) {
             return dir.rename(stage, name).map_err(|e| match e.kind() {
                 ErrorKind::AlreadyExists => {
-                    disk(into)(io::Error::new(ErrorKind::NotADirectory, "it is there and is no directory"))
+                    disk(into)(io::Error::new(ErrorKind::NotADirectory, "it exists and is not a directory"))
                 }
                 _ => disk(into)(e),
             });
@@ -118,9 +121,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Keeps the files of the directory `from`. `ignore` is asked with the relative path of each file and directory;
-    /// `.git` is always left out. Relative links to files and directories inside `from` count as what they lead to; other links, pipes, devices
-    /// and names that no tree may hold are errors, and so is more than a tree may hold.
+    /// Stores the files of the directory `from`, except `.git` and relative paths for which `ignore`
+    /// returns true. Relative links to files and directories inside `from` count as their targets. Other
+    /// links, pipes, devices, invalid names and too many files are errors.
     pub fn from_dir(
         blobs: &dyn Blobs,
         from: &Path,
@@ -130,9 +133,9 @@ impl Tree {
         Self::packed(blobs, from, &root, ignore).map(|(tree, _)| tree)
     }
 
-    /// The same, but absolute links into `from` count as well, and links that lead out of it, nowhere or in a circle are kept
-    /// as links, and are not followed, and so are those that lead to what is left out. Directories without files count, and
-    /// permissions and times are kept.
+    /// Like [`Tree::from_dir`], but absolute links into `from` count as their targets, too. Dangling links,
+    /// link cycles, and links to the outside or to ignored files are kept as links. Empty directories,
+    /// permissions and times are preserved.
     pub fn from_dir_with_links(
         blobs: &dyn Blobs,
         from: &Path,
@@ -152,7 +155,7 @@ impl Tree {
     ) -> Result<(Self, Listing), TreeError> {
         let unfit = |path: &str| match check_path(path) {
             Ok(checked) if checked == path => None,
-            Ok(_) => Some("it is not written as trees write paths".to_owned()),
+            Ok(_) => Some("its path is not in normalized form".to_owned()),
             Err(reason) => Some(reason),
         };
         let mut listing = root.list(MOST, ignore, &unfit).map_err(disk(from))?;
@@ -186,7 +189,7 @@ fn shortened(path: &str) -> String {
     if start.len() < path.len() { start + "…" } else { start }
 }
 
-/// Digest that the tree of everything in `dir` has; nothing is kept.
+/// Digest of the tree of everything in `dir`; nothing is stored.
 pub fn digest_of_dir(dir: &Path) -> Result<Digest, TreeError> {
     struct Nowhere;
     impl Blobs for Nowhere {
@@ -200,8 +203,8 @@ pub fn digest_of_dir(dir: &Path) -> Result<Digest, TreeError> {
     Ok(Tree::from_dir(&Nowhere, dir, &|_| false)?.digest())
 }
 
-/// Whether the directory `dir` holds anything that replacing it would lose: something else than exactly a tree whose
-/// manifest the store has, as an earlier delivery leaves it.
+/// Whether replacing the directory `dir` would lose files: its content is not exactly a stored tree, as
+/// after an earlier delivery.
 pub fn holds_foreign_files(blobs: &dyn Blobs, dir: &Path) -> Result<bool, TreeError> {
     let fs = match RootedFs::open(dir) {
         Ok(fs) => fs,
@@ -218,7 +221,7 @@ pub fn holds_foreign_files(blobs: &dyn Blobs, dir: &Path) -> Result<bool, TreeEr
     Ok(!known)
 }
 
-/// Absolute, and with links in existing parts followed: a link at `path` itself means what it names.
+/// The absolute path with links in existing components resolved, including `path` itself.
 pub fn real_path(path: &Path) -> Result<PathBuf, TreeError> {
     let absolute = std::path::absolute(path).map_err(disk(path))?;
     let mut missing = Vec::new();
@@ -328,7 +331,7 @@ mod tests {
         assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["a", "b", "lib/deep/y", "more/deep/y"]);
         symlink("../../lib", dir.join("lib/deep/up")).unwrap();
         let error = Tree::from_dir(&blobs, &dir, &|path| path == "target").unwrap_err().to_string();
-        assert!(error.contains("up: it is a link to a directory that it lies in"), "{error}");
+        assert!(error.contains("up: it is a link to a directory that contains it"), "{error}");
         fs::remove_file(dir.join("lib/deep/up")).unwrap();
         fs::write(place.path().join("secret"), "S").unwrap();
         symlink("../secret", dir.join("c")).unwrap();
@@ -347,7 +350,7 @@ mod tests {
         let saved = tree.save(&blobs).unwrap();
         assert_eq!(Tree::load_with_links(&blobs, &saved.tree).unwrap(), tree);
         let error = Tree::load(&blobs, &saved.tree).unwrap_err().to_string();
-        assert!(error.starts_with("\"c\" is a link that leads out of the tree"), "{error}");
+        assert!(error.starts_with("\"c\" is a link to a target outside the tree"), "{error}");
         let error = Tree::from_dir(&blobs, &place.path().join("none"), &|_| false).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Edits of a tree, applied all or nothing.
+//! Edits of a tree, which are applied atomically.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::verb::{Blobs, Failure};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Edit {
-    /// Sets the whole content of a file, new or not.
+    /// Sets the whole content of a new or existing file.
     Write {
         /// Relative path.
         path: String,
@@ -21,9 +21,9 @@ pub enum Edit {
     Replace {
         /// Relative path.
         path: String,
-        /// The text to look for; occurs exactly once, unless `all` is true.
+        /// Text to search; must occur exactly once, unless `all` is true.
         find: String,
-        /// What takes its place.
+        /// Replacement.
         replace: String,
         /// Replaces every occurrence.
         #[serde(default)]
@@ -34,7 +34,7 @@ pub enum Edit {
         /// Relative path.
         path: String,
     },
-    /// Gives a file another path, at which there is none.
+    /// Moves a file to a path at which there is no file.
     Rename {
         /// Relative path.
         path: String,
@@ -43,38 +43,38 @@ pub enum Edit {
     },
 }
 
-/// What an edit did.
+/// Result of an edit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AppliedEdit {
-    /// The file, by its new path.
+    /// Path of the file after the edit.
     pub path: String,
     /// `added`, `changed`, `unchanged`, `deleted` or `renamed`.
     pub op: &'static str,
-    /// Its size afterwards, 0 where it is gone.
+    /// Size after the edit in bytes; 0 if it was deleted.
     pub bytes: u64,
-    /// Something to know about it.
+    /// Remark about the edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// Which edit does not apply, and why.
+/// An edit that does not apply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("edit {} of {path:?} does not apply: {reason}", index + 1)]
 pub struct EditError {
-    /// Which one, from 0.
+    /// Index of the edit, from 0.
     pub index: usize,
-    /// Its path, as it was given.
+    /// The given path.
     pub path: String,
-    /// What is wrong.
+    /// Reason.
     pub reason: String,
-    /// What may have been meant.
+    /// Suggestion for a correction.
     pub hint: Option<String>,
 }
 
 /// Why edits were not applied.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// An edit does not fit the tree.
+    /// An edit does not apply to the tree.
     #[error(transparent)]
     Edit(#[from] EditError),
     /// The content store failed.
@@ -96,7 +96,7 @@ impl From<ApplyError> for Failure {
     }
 }
 
-/// What is wrong with an edit, before it is known which one it is.
+/// The reason of a failed edit, without its index.
 struct Misfit {
     reason: String,
     hint: Option<String>,
@@ -112,7 +112,7 @@ impl From<TreeError> for EditProblem {
         match error {
             TreeError::Path { reason, .. } => misfit(reason, None),
             TreeError::NoFile { .. } => misfit("there is no such file", None),
-            TreeError::NotText { .. } => misfit("the file is no text", None),
+            TreeError::NotText { .. } => misfit("the file is not text", None),
             other => Self::Store(other),
         }
     }
@@ -146,7 +146,7 @@ pub fn apply(blobs: &dyn Blobs, base: &Tree, edits: &[Edit]) -> Result<(Tree, Ve
 }
 
 impl Edit {
-    /// The path it is about, as it was given.
+    /// The given path of the edit.
     pub fn path(&self) -> &str {
         match self {
             Self::Write { path, .. }
@@ -178,7 +178,7 @@ fn apply_one(blobs: &dyn Blobs, tree: &mut Tree, edit: &Edit) -> Result<AppliedE
             let to = tree.free_path(to)?;
             if tree.files.contains_key(&to) {
                 return Err(misfit(
-                    format!("there is a file {to:?} already"),
+                    format!("the file {to:?} already exists"),
                     Some("delete it first".to_owned()),
                 ));
             }
@@ -212,7 +212,7 @@ fn write(
     Ok(AppliedEdit { path, op, bytes: new.blob.size, note })
 }
 
-/// `path` as the tree keeps it, where there is such a file.
+/// The normalized `path`, if the file exists.
 fn existing(tree: &Tree, path: &str) -> Result<String, EditProblem> {
     let checked = super::check_path(path).map_err(|reason| misfit(reason, None))?;
     if tree.files.contains_key(&checked) {
@@ -225,7 +225,7 @@ fn existing(tree: &Tree, path: &str) -> Result<String, EditProblem> {
     Err(misfit("there is no such file", Some(hint)))
 }
 
-/// `text` with `find` replaced, and a note where white space had to be passed over to find it.
+/// `text` with `find` replaced, and a note if it was found only by ignoring white space.
 fn substitute(text: &str, find: &str, replace: &str, all: bool) -> Result<(String, Option<String>), Misfit> {
     if find.trim().is_empty() {
         let hint = Some("use `write` to set the whole file".to_owned());
@@ -248,7 +248,7 @@ fn substitute(text: &str, find: &str, replace: &str, all: bool) -> Result<(Strin
             hint: nearest_line(text, find),
         }),
         n if n > 1 && !all => Err(Misfit {
-            reason: format!("`find` does not occur exactly, and {n} times when white space is passed over"),
+            reason: format!("`find` does not occur exactly, and {n} times if white space is ignored"),
             hint: Some("copy the lines as they are in the file, with more lines around them".to_owned()),
         }),
         _ => {
@@ -257,12 +257,12 @@ fn substitute(text: &str, find: &str, replace: &str, all: bool) -> Result<(Strin
                 let indented = reindent(&text[start..end], find, replace);
                 result.replace_range(start..end, &indented);
             }
-            Ok((result, Some("found only when white space at the ends of lines is passed over".to_owned())))
+            Ok((result, Some("found only by ignoring white space at the ends of lines".to_owned())))
         }
     }
 }
 
-/// Byte ranges of whole lines of `text` that equal the lines of `find` but for white space around each.
+/// Byte ranges of whole lines of `text` that equal the lines of `find` except for surrounding white space.
 fn loose_matches(text: &str, find: &str) -> Vec<(usize, usize)> {
     let wanted: Vec<&str> = find.trim_matches('\n').lines().map(str::trim).collect();
     let mut lines = Vec::new();
@@ -285,7 +285,7 @@ fn loose_matches(text: &str, find: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// `replace` moved by as much as `found` is indented further than `find` was.
+/// `replace` with the additional indentation of `found` compared with `find`.
 fn reindent(found: &str, find: &str, replace: &str) -> String {
     let indent = |text: &str| -> String {
         let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -301,7 +301,7 @@ fn reindent(found: &str, find: &str, replace: &str) -> String {
     moved.collect::<Vec<_>>().join("\n")
 }
 
-/// The line of `text` most like the first line of `find`.
+/// The line of `text` that is most similar to the first line of `find`.
 fn nearest_line(text: &str, find: &str) -> Option<String> {
     const LINES: usize = 5_000;
     let wanted = find.lines().map(str::trim).find(|line| !line.is_empty())?;
@@ -402,7 +402,7 @@ mod tests {
             "def f():\n    c = 3\n      d = 4\n\ndef g():\n    a = 1\n"
         );
         let error = refused(json!([{"op": "replace", "path": "app.py", "find": "\ta = 1", "replace": "x"}]));
-        assert!(error.reason.contains("2 times when white space"), "{error}");
+        assert!(error.reason.contains("2 times if white space"), "{error}");
     }
 
     #[test]

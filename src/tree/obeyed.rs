@@ -1,10 +1,11 @@
-//! Names of files and directories that something else than the program itself obeys, and of those that look so and are harmless.
+//! Names of files and directories that other programs read by themselves, and of similar but harmless ones.
 
-/// Names that begin with a dot and need no consent. The rule: a file needs the user's consent if something else than the
-/// program's own build and tests reads it on its own (an editor, a shell, git, a CI system, a coding agent) and it can name
-/// code, commands, instructions or addresses there. Of a name that begins with a dot that is assumed, unless nothing but data,
-/// styles and versions can be said in it, or only the program's own build and tests read it, as they read `package.json`. A
-/// name that ends in `/` is a directory. `.…ignore` and `.env.example` are known by their form.
+/// Names that begin with a dot and need no consent. The rule: a file needs the consent of the user if
+/// something other than the program's own build and tests reads it by itself (an editor, a shell, git, a CI
+/// system, a coding agent), and it can contain code, commands, instructions or addresses. This is assumed
+/// for all names that begin with a dot, except if the file can contain only data, styles or versions, or
+/// only the program's own build and tests read it, like `package.json`. A name that ends in `/` is a
+/// directory. `.…ignore` and `.env.example` are recognized by their form.
 pub(super) const HARMLESS: &[&str] = &[
     // Version control and editors.
     ".gitattributes",
@@ -13,7 +14,7 @@ pub(super) const HARMLESS: &[&str] = &[
     ".editorconfig",
     ".mailmap",
     ".ds_store",
-    // Which version of a language is meant.
+    // Versions of languages.
     ".nvmrc",
     ".node-version",
     ".python-version",
@@ -21,7 +22,7 @@ pub(super) const HARMLESS: &[&str] = &[
     ".java-version",
     ".go-version",
     ".terraform-version",
-    // How a program is formatted and checked: styles and rules, nothing that is loaded or run.
+    // Styles and rules for formatting and checks, without code that is loaded or run.
     ".isort.cfg",
     ".clang-format",
     ".rustfmt.toml",
@@ -34,7 +35,7 @@ pub(super) const HARMLESS: &[&str] = &[
     ".scalafmt.conf",
     ".ocamlformat",
     ".nojekyll",
-    // What only its own build and tests read.
+    // Files that only its own build and tests read.
     ".babelrc",
     ".babelrc.json",
     ".browserslistrc",
@@ -43,7 +44,7 @@ pub(super) const HARMLESS: &[&str] = &[
     ".coverage",
     ".nycrc",
     ".mocharc.json",
-    // What a program serves, and what its tools keep for the next time.
+    // Files that a program serves, and caches of its tools.
     ".well-known/",
     ".pytest_cache/",
     ".mypy_cache/",
@@ -61,9 +62,9 @@ pub(super) const HARMLESS: &[&str] = &[
     ".ipynb_checkpoints/",
 ];
 
-/// Files and directories by who obeys them without being asked. A name that ends in `/` is a directory, any other a file
-/// anywhere; `*` stands for any characters. All are compared in lower case. Other names with a dot in front need no place here,
-/// unless it is known better who obeys them.
+/// Files and directories by the programs that read them by themselves. A name that ends in `/` is a
+/// directory, any other a file at any path; `*` matches any characters. Names are compared in lower case.
+/// Other names that begin with a dot need no entry, unless a more precise description is known.
 pub(super) const OBEYED: &[(&str, &[&str])] = &[
     (
         "direnv or mise, on entering the directory",
@@ -291,7 +292,7 @@ pub(super) const OBEYED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Coding agents whose instructions lie in files of their names: `NAME.md`, `NAME.local.md`, `NAME.override.md`.
+/// Coding agents that read instructions from `NAME.md`, `NAME.local.md` and `NAME.override.md`.
 pub(super) const AGENTS: &[&str] = &[
     "agents",
     "agent",
@@ -319,7 +320,8 @@ pub(super) const AGENTS: &[&str] = &[
     "antigravity",
 ];
 
-/// Directories that belong to version control, which runs what they name. Those of git have more names.
+/// Directories of version control systems, which run commands that are configured there. Those of git have
+/// more names.
 pub(super) const OF_VERSION_CONTROL: &[&str] = &[
     ".hg",
     ".svn",
@@ -334,7 +336,7 @@ pub(super) const OF_VERSION_CONTROL: &[&str] = &[
     ".fossil-settings",
 ];
 
-/// Files by which CVS knows a directory called `CVS` for its own. Some of them name programs.
+/// Files by which CVS recognizes its own directory `CVS`. Some of them name programs.
 pub(super) const OF_CVS: &[&str] = &[
     "root",
     "repository",

@@ -1,4 +1,4 @@
-//! A tree as a tar archive, the same bytes for the same tree.
+//! A tree as a reproducible tar archive.
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
-//! Which paths a tree may hold.
+//! Paths that are allowed in a tree.
 
 const MAX_PATH: usize = 1024;
 const MAX_NAME: usize = 255;
 const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "com", "lpt"];
 
-/// `path` in the one form in which a tree keeps it (`./a//b` is `a/b`), or why no tree may hold it: absolute, leads
-/// outside, a `.git` directory, a device or drive of some system, control characters, too long.
+/// The normalized `path` (`./a//b` becomes `a/b`), or why it is not allowed: absolute, outside, in a `.git`
+/// directory, a device or drive of some system, control characters, too long.
 pub fn check_path(path: &str) -> Result<String, String> {
     if path.starts_with('/') {
         return Err("it is absolute".to_owned());
@@ -17,7 +17,7 @@ pub fn check_path(path: &str) -> Result<String, String> {
         return Err(format!("it contains the control character {c:?}"));
     }
     if path.ends_with('/') {
-        return Err("it ends in `/`, which is a directory; a tree holds files".to_owned());
+        return Err("it ends in `/`, which is a directory, but a tree contains only files".to_owned());
     }
     let mut names = Vec::new();
     for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
@@ -34,13 +34,13 @@ pub fn check_path(path: &str) -> Result<String, String> {
 
 fn check_name(name: &str) -> Result<(), String> {
     if name == ".." {
-        return Err("`..` leads outside".to_owned());
+        return Err("`..` is not allowed".to_owned());
     }
     if name.trim() != name || name.ends_with('.') {
         return Err(format!("{name:?} begins or ends with a space, or ends with a dot"));
     }
     if name.eq_ignore_ascii_case(".git") {
-        return Err("`.git` belongs to git".to_owned());
+        return Err("`.git` is reserved for git".to_owned());
     }
     let mut start = name.chars();
     if start.next().is_some_and(|c| c.is_ascii_alphabetic()) && start.next() == Some(':') {

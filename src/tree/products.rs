@@ -1,4 +1,4 @@
-//! What a cached step produces: kept with its output, and put back when that is used again.
+//! Files that a cached step produces. They are stored with its output, and restored when that is reused.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ enum Product {
     },
     Link {
         to: String,
-        /// Whether there is something where it leads.
+        /// Whether the target of the link exists.
         leads: bool,
     },
     Dir {
@@ -34,7 +34,7 @@ enum Product {
 }
 
 impl Products {
-    /// Keeps what the globs choose in `dir`. An error says what cannot be kept and why.
+    /// Stores the files in `dir` that match the globs. The error says what cannot be stored and why.
     pub fn keep(blobs: &dyn Blobs, dir: &Path, patterns: &[String]) -> Result<Self, String> {
         let chosen = ChosenFiles::of(dir, patterns).map_err(|e| e.to_string())?;
         if let Some(why) = chosen.hidden {
@@ -55,7 +55,8 @@ impl Products {
                 EntryKind::Link => {
                     let to = chosen.fs.read_link(at).map_err(failed)?;
                     let to = to.to_str().filter(|_| !leads_out(&path, &to));
-                    let to = to.ok_or_else(|| format!("`{path}` is a link that leads out of the project"))?;
+                    let to =
+                        to.ok_or_else(|| format!("`{path}` is a link to a target outside the project"))?;
                     Product::Link { to: to.to_owned(), leads: leads(&chosen.inside, at) }
                 }
                 EntryKind::Other => {
@@ -67,7 +68,7 @@ impl Products {
         Ok(Self(products))
     }
 
-    /// Puts all of it into `dir`, over what is there. Each file is complete before it takes its place.
+    /// Restores all files into `dir`, replacing existing ones. Each file is replaced atomically.
     pub fn restore(&self, blobs: &dyn Blobs, dir: &Path) -> Result<(), TreeError> {
         let fs = RootedFs::open(dir).map_err(disk(dir))?;
         let inside = RootedFs::open(dir).map_err(disk(dir))?.following_links();
@@ -82,14 +83,13 @@ impl Products {
                 Product::Link { to, .. } => fs.put_link(at, Path::new(to)).map_err(disk(at))?,
             }
         }
-        // What is in a directory comes before a mode that may forbid to write there.
+        // The content of a directory is written before its mode, which may forbid writing.
         for (path, product) in self.0.iter().rev() {
             let at = Path::new(path);
             match product {
                 Product::Dir { mode } => fs.set_dir_mode(at, *mode).map_err(disk(at))?,
                 Product::Link { leads: true, .. } if !leads(&inside, at) => {
-                    let gone =
-                        std::io::Error::new(std::io::ErrorKind::NotFound, "what it leads to is not there");
+                    let gone = std::io::Error::new(std::io::ErrorKind::NotFound, "its target does not exist");
                     return Err(disk(at)(gone));
                 }
                 _ => {}
@@ -145,7 +145,7 @@ mod tests {
         assert!(error.contains("out/source"), "{error}");
         fs::remove_dir_all(at("out")).unwrap();
         symlink("/tmp", at("out")).unwrap();
-        assert!(products.restore(&blobs, dir.path()).is_err(), "a link leads out of the project");
+        assert!(products.restore(&blobs, dir.path()).is_err(), "a link to a target outside the project");
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         assert!(keep("out/*.txt").is_ok());
         fs::remove_file(at("out/pipe")).unwrap();
         symlink("/etc/passwd", at("out/abroad")).unwrap();
-        assert!(keep("out/*").unwrap_err().contains("`out/abroad` is a link that leads out"));
+        assert!(keep("out/*").unwrap_err().contains("`out/abroad` is a link to a target outside"));
         fs::remove_dir_all(at("out")).unwrap();
         symlink("/tmp", at("out")).unwrap();
         assert!(keep("out/**").unwrap_err().contains("`out` is a symbolic link"));

@@ -1,4 +1,4 @@
-//! The small value that stands for a tree in a pipeline.
+//! Reference to a tree in a pipeline.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::value::Digest;
 
-/// What flows through pipelines in place of a tree: `{tree: "<digest>", files: [{path, size}]}`. Read from such an
-/// object (other keys are passed over, so that the output of a verb will do) or from the bare digest as text.
+/// Reference to a tree in pipelines: `{tree: "<digest>", files: [{path, size}]}`. Can be read from such an
+/// object (other keys are ignored, so the output of a verb can be used) or from the digest as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TreeRef {
     /// Digest of the tree's manifest.
     pub tree: Digest,
-    /// Its files, sorted by path; empty where it was read from a bare digest.
+    /// Files, sorted by path; empty if it was read from a digest.
     pub files: Vec<TreeEntry>,
 }
 

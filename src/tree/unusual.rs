@@ -1,40 +1,41 @@
-//! Files that something else than the program itself obeys, so that nobody is surprised by what a model writes.
+//! Files that other programs read by themselves, so that a model cannot write them without the consent of
+//! the user.
 
 use std::collections::BTreeMap;
 
 use super::obeyed::{AGENTS, HARMLESS, OBEYED, OF_CVS, OF_VERSION_CONTROL};
 
-/// What a file at a path is to others.
+/// Classification of an unusual file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusual {
-    /// Never written: why.
+    /// Never written, with the reason.
     Refused(String),
-    /// Written only if the user allows it: who obeys it.
+    /// Written only if the user allows it, with the programs that read it.
     Obeyed(&'static str),
 }
 
-/// What the file at `path`, which has the form of a tree's paths, is to others; `None` for a usual file.
+/// The classification of the file at the normalized `path`; `None` for an ordinary file.
 pub fn unusual(path: &str) -> Option<Unusual> {
     if let Some(c) = path.chars().find(|c| is_invisible(*c)) {
         let shown = visible(path);
         return Some(Unusual::Refused(format!(
-            "{shown} holds the invisible character U+{:04X}, which can show another name than it has",
+            "{shown} contains the invisible character U+{:04X}, which can disguise the name",
             u32::from(c)
         )));
     }
     let folded = folded(path);
     let names: Vec<&str> = folded.split('/').collect();
-    // A directory of another case may well be the program's own, but for the files that CVS keeps in one.
+    // A directory in another case may belong to the program, unless it contains files of CVS.
     let in_cvs = path.split('/').rev().skip(1).any(|name| name == "CVS")
         || names.windows(2).any(|names| names[0] == "cvs" && OF_CVS.contains(&names[1]));
     let own = names.iter().find(|name| is_of_version_control(name)).copied();
     if let Some(name) = own.or(in_cvs.then_some("CVS")) {
         return Some(Unusual::Refused(format!(
-            "`{name}` belongs to version control, which runs what it names"
+            "`{name}` belongs to a version control system, which runs commands that are configured in it"
         )));
     }
     if names.contains(&".atoll") {
-        return Some(Unusual::Refused("`.atoll` holds the runs of Atoll".to_owned()));
+        return Some(Unusual::Refused("`.atoll` contains the runs of Atoll".to_owned()));
     }
     let (file, dirs) = names.split_last()?;
     let obeyed = OBEYED.iter().find(|(_, all)| all.iter().any(|known| is_one(known, file, dirs)));
@@ -42,14 +43,14 @@ pub fn unusual(path: &str) -> Option<Unusual> {
     who.map(Unusual::Obeyed)
 }
 
-/// The path as systems that ignore the case of letters, and dots and spaces at the end of a name, compare it.
+/// The path as compared by systems that ignore case, and dots and spaces at the end of names.
 pub fn folded(path: &str) -> String {
     let lower = path.to_lowercase().replace('ſ', "s");
     let names: Vec<&str> = lower.split('/').map(|name| name.trim_end_matches([' ', '.'])).collect();
     names.join("/")
 }
 
-/// Whether the file, in these directories, is what `known` names.
+/// Whether the file, in these directories, matches `known`.
 fn is_one(known: &str, file: &str, dirs: &[&str]) -> bool {
     if let Some(dir) = known.strip_suffix('/') {
         return dirs.contains(&dir);
@@ -65,7 +66,7 @@ fn is_one(known: &str, file: &str, dirs: &[&str]) -> bool {
     }
 }
 
-/// Who obeys a file that no list has, by its form.
+/// The programs that read a file that is not in the lists, by its form.
 fn by_form(file: &str, dirs: &[&str]) -> Option<&'static str> {
     if let Some((name, form)) = file.split_once('.')
         && AGENTS.contains(&name)
@@ -76,12 +77,12 @@ fn by_form(file: &str, dirs: &[&str]) -> Option<&'static str> {
     if dirs.contains(&"pipelines") && file.rsplit_once('.').is_some_and(|(_, form)| form == "toml") {
         return Some("atoll");
     }
-    // Packages that are only installed have dot files of those who made them.
+    // Installed packages contain dot files of their authors.
     let installed = dirs.contains(&"node_modules");
     let dot = |name: &str| name.starts_with('.');
     let dir = dirs.iter().any(|dir| dot(dir) && !HARMLESS.contains(&format!("{dir}/").as_str()));
     (!installed && (dir || dot(file) && !is_harmless(file)))
-        .then_some("programs that look for this name, as for most that begin with a dot")
+        .then_some("programs that search this name, like most names that begin with a dot")
 }
 
 fn is_harmless(file: &str) -> bool {
@@ -93,10 +94,10 @@ fn is_harmless(file: &str) -> bool {
     passes_over || example || HARMLESS.contains(&file)
 }
 
-/// By which git knows a directory for a repository, though it has no work tree and is not called `.git`.
+/// Entries by which git recognizes a bare repository.
 const OF_BARE: [&str; 4] = ["HEAD", "commondir", "objects", "refs"];
 
-/// What git obeys or keeps in such a directory.
+/// Entries that git reads or writes in such a directory.
 const IN_BARE: [&str; 14] = [
     "HEAD",
     "commondir",
@@ -114,20 +115,20 @@ const IN_BARE: [&str; 14] = [
     "gitdir",
 ];
 
-/// Whether git takes a directory for a repository of its own, whose configuration it obeys. `has` says whether there is a file
-/// or directory of that name in it. What `commondir` names may be anywhere.
+/// Whether git treats a directory as a repository and applies its configuration. `has` returns whether an
+/// entry exists in it. The target of `commondir` may be anywhere.
 fn is_bare(has: impl Fn(&str) -> bool) -> bool {
     has("HEAD") && (has("commondir") || has("objects") && has("refs"))
 }
 
-/// Whether a directory is a repository to git, or becomes one, by something new that begins with the name `first` in it. `has`
-/// says what is there already.
+/// Whether a directory is or becomes a repository for git if a path that begins with `first` is created in
+/// it. `has` returns whether an entry exists.
 pub fn belongs_to_bare(first: &str, has: impl Fn(&str) -> bool) -> bool {
     let is = |name: &str| first.eq_ignore_ascii_case(name);
     IN_BARE.into_iter().any(is) && is_bare(|name| is(name) || has(name))
 }
 
-/// The directory among `paths` that git would take for a repository of its own, whose configuration it obeys.
+/// The directory among `paths` that git would treat as a repository, whose configuration it applies.
 pub fn bare_repository<'a>(paths: &(impl Iterator<Item = &'a str> + Clone)) -> Option<String> {
     let mut dirs: BTreeMap<&str, [bool; OF_BARE.len()]> = BTreeMap::new();
     for path in paths.clone() {
@@ -145,7 +146,7 @@ pub fn bare_repository<'a>(paths: &(impl Iterator<Item = &'a str> + Clone)) -> O
         .map(|(dir, _)| dir.to_owned())
 }
 
-/// `text` with characters that are not seen, or change what is seen, as escapes.
+/// `text` with escapes for invisible characters and those that change the display of others.
 pub fn visible(text: &str) -> String {
     text.chars().fold(String::new(), |mut shown, c| {
         if is_invisible(c) {
@@ -157,7 +158,7 @@ pub fn visible(text: &str) -> String {
     })
 }
 
-/// Names that some system reads as `.git`, and those of other version control.
+/// Whether some system treats the name as `.git`, or it belongs to another version control system.
 fn is_of_version_control(name: &str) -> bool {
     name == ".git"
         || name.starts_with(".git:")
@@ -165,7 +166,7 @@ fn is_of_version_control(name: &str) -> bool {
         || OF_VERSION_CONTROL.contains(&name)
 }
 
-/// Characters that are not seen, or change the order in which others are seen.
+/// Whether a character is invisible or changes the display order of others.
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -321,7 +322,7 @@ mod tests {
             assert!(matches!(unusual(path), Some(Unusual::Refused(_))), "{path:?}");
         }
         let Some(Unusual::Refused(why)) = unusual("a\u{202e}b") else { panic!() };
-        assert!(why.contains("a\\u{202e}b holds the invisible character U+202E"), "{why}");
+        assert!(why.contains("a\\u{202e}b contains the invisible character U+202E"), "{why}");
     }
 
     #[test]
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(bare_repository(&bare.into_iter()), Some("x/".to_owned()));
         assert_eq!(bare_repository(&["Head", "objects/a", "refs/b"].into_iter()), Some(String::new()));
         assert_eq!(bare_repository(&["x/HEAD", "x/objects/a", "refs/b"].into_iter()), None);
-        // Git only asks whether it may enter them.
+        // Git only checks whether it can enter them.
         assert_eq!(bare_repository(&["x/HEAD", "x/objects", "x/refs"].into_iter()), Some("x/".to_owned()));
         assert_eq!(bare_repository(&["x/HEAD", "x/commondir"].into_iter()), Some("x/".to_owned()));
         let many: Vec<String> = (0..50_000).map(|n| format!("{n}/HEAD")).collect();
@@ -344,6 +345,6 @@ mod tests {
         assert!(!belongs_to_bare("config", there) && !belongs_to_bare("notes.md", there));
         let whole = |name: &str| OF_BARE.contains(&name);
         assert!(belongs_to_bare("config", whole) && belongs_to_bare("hooks", whole));
-        assert!(!belongs_to_bare("main", whole), "a work tree inside of it");
+        assert!(!belongs_to_bare("main", whole), "a work tree inside it");
     }
 }

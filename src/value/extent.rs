@@ -1,4 +1,4 @@
-//! How deep and how large a value is, and what is too deep or too large.
+//! Depth and size of values, and their limits.
 
 use std::fmt::Display;
 
@@ -6,21 +6,21 @@ use super::Value;
 
 /// Most levels of lists and objects in a value that is read from outside: an answer, a file, an input.
 pub const MAX_READ_DEPTH: usize = 64;
-/// Most levels in a value that a step gives or an expression makes: a value that was read, and what is put around it. A
-/// record of the journal adds fewer than 16 levels, and JSON of more than 127 levels cannot be read back.
+/// Most levels in the output of a step or an expression, which may wrap a value that was read. A record of
+/// the journal adds fewer than 16 levels, and JSON of more than 127 levels cannot be read back.
 pub const MAX_DEPTH: usize = 96;
-/// Most bytes of JSON, roughly, in a value that an expression makes.
+/// Approximate limit for the JSON size of a value of an expression, in bytes.
 pub const MAX_SIZE: u64 = 64 << 20;
 
-/// Bytes that a value counts for at least: a short one takes more memory than its JSON.
+/// Fewest bytes that a value counts for, because a short value takes more memory than its JSON.
 const LEAST: u64 = 16;
 
-/// How deep and how large a value is.
+/// Depth and size of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Levels of lists and objects.
     pub depth: usize,
-    /// Bytes of its JSON, roughly. What occurs twice counts twice.
+    /// Approximate size of its JSON in bytes. Repeated parts count each time.
     pub size: u64,
 }
 
@@ -30,12 +30,12 @@ impl Extent {
         Self { depth: 0, size: LEAST.max(bytes as u64 + 2) }
     }
 
-    /// A list or object that has nothing in it.
+    /// An empty list or object.
     pub fn empty() -> Self {
         Self { depth: 1, size: LEAST }
     }
 
-    /// This list or object with one more value in it.
+    /// This list or object with one more value.
     #[must_use]
     pub fn and(self, inner: Self) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Extent {
         whole
     }
 
-    /// Why nothing may have this extent; `None` if it may.
+    /// Why this extent exceeds a limit; `None` if it does not.
     pub fn fault(&self) -> Option<String> {
         if self.depth > MAX_DEPTH {
             return Some(nested(MAX_DEPTH));
@@ -87,7 +87,7 @@ impl Extent {
     }
 }
 
-/// Whether lists and objects stand in each other in `value` on more than `most` levels.
+/// Whether lists and objects in `value` are nested more than `most` levels deep.
 pub fn is_deeper(value: &Value, most: usize) -> bool {
     let mut open = vec![(value, most)];
     while let Some((value, left)) = open.pop() {
@@ -102,12 +102,12 @@ pub fn is_deeper(value: &Value, most: usize) -> bool {
     false
 }
 
-/// What is said about a value of more than `most` levels: `nested more than 64 levels deep`.
+/// The message for a value of more than `most` levels: `nested more than 64 levels deep`.
 pub fn nested(most: usize) -> String {
     format!("nested more than {most} levels deep")
 }
 
-/// Reads JSON that comes from outside: no deeper than [`MAX_READ_DEPTH`].
+/// Parses JSON from outside, at most [`MAX_READ_DEPTH`] levels deep.
 pub fn parse(text: impl AsRef<[u8]>) -> Result<Value, serde_json::Error> {
     let read = serde_json::from_slice(text.as_ref());
     shallow(read.map_err(|error: serde_json::Error| match error.to_string() {
@@ -118,12 +118,12 @@ pub fn parse(text: impl AsRef<[u8]>) -> Result<Value, serde_json::Error> {
     })?)
 }
 
-/// `value`, which came from outside, if it is no deeper than [`MAX_READ_DEPTH`].
+/// Returns `value` from outside if it is at most [`MAX_READ_DEPTH`] levels deep.
 pub fn shallow<E: serde::de::Error>(value: Value) -> Result<Value, E> {
     if is_deeper(&value, MAX_READ_DEPTH) { Err(E::custom(nested(MAX_READ_DEPTH))) } else { Ok(value) }
 }
 
-/// Why `value`, which is called `what`, cannot be recorded: it could not be read back.
+/// Why `value` (named `what` in the message) is too deep to be recorded, because it could not be read back.
 pub fn unrecordable(what: impl Display, value: &Value) -> Option<String> {
     is_deeper(value, MAX_DEPTH).then(|| format!("{what} is {}", nested(MAX_DEPTH)))
 }

@@ -1,14 +1,14 @@
-//! How deep TOML is nested, before it is parsed: the parser calls itself for each bracket that is open.
+//! Checks the nesting of TOML before it is parsed, because the parser is recursive.
 
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
 use super::extent::{MAX_READ_DEPTH, nested};
 
-/// Most brackets that may be open at once: those of a value that is nested as deep as may be, and some for mistakes.
+/// Most open brackets: those of a value of the maximum depth, and some for mistakes.
 const MOST_OPEN: usize = MAX_READ_DEPTH + 16;
 
-/// Where in `text` too many brackets are open, and why that is an error.
+/// Span in `text` at which too many brackets are open, and a message.
 pub fn too_deep(text: &str) -> Option<(std::ops::Range<usize>, String)> {
     let mut open = 0_usize;
     for token in Source::new(text).lex() {
@@ -19,14 +19,14 @@ pub fn too_deep(text: &str) -> Option<(std::ops::Range<usize>, String)> {
         }
         if open > MOST_OPEN {
             let span = token.span();
-            let why = format!("this is {}; brackets before it may lack their ends", nested(MAX_READ_DEPTH));
+            let why = format!("this is {}; earlier brackets may not be closed", nested(MAX_READ_DEPTH));
             return Some((span.start()..span.end(), why));
         }
     }
     None
 }
 
-/// Reads TOML that comes from outside.
+/// Parses TOML from outside.
 pub fn parse_toml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, toml::de::Error> {
     match too_deep(text) {
         Some((_, why)) => Err(serde::de::Error::custom(why)),

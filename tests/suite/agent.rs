@@ -1,4 +1,4 @@
-//! The verb `agent`: a model that works through our tools, and programs that work by themselves.
+//! The verb `agent`: a model with our tools, and external coding agents.
 #![expect(clippy::disallowed_methods, reason = "tests write files and look at processes")]
 
 mod limits;
@@ -57,7 +57,7 @@ impl Step {
         Self { cx, data, agents: String::new(), allow_host: false, saved, notes }
     }
 
-    /// The same with a schema for the result.
+    /// One step with an agent and a schema for the result.
     pub fn wants(mut self, schema: Value) -> Self {
         self.cx.schema = Some(Arc::new(Schema::compile("schemas/report.json", schema).unwrap()));
         self
@@ -74,7 +74,7 @@ impl Step {
         DynVerb::run(&agent, with, self.cx.clone()).await
     }
 
-    /// A tree of these files, as a step is given it.
+    /// A tree of these files, as input of a step.
     pub fn tree(&self, files: &[(&str, &str)]) -> Value {
         let mut tree = Tree::new();
         for (path, text) in files {
@@ -96,17 +96,17 @@ impl Step {
         String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// What was saved for the next attempt, the latest last.
+    /// Cursors for the next attempt, the latest last.
     pub fn saved(&self) -> Vec<Value> {
         self.saved.lock().unwrap().clone()
     }
 
-    /// What was said.
+    /// Reported lines.
     pub fn said(&self) -> String {
         self.notes.lock().unwrap().join("\n")
     }
 
-    /// Nothing of it is left on the disk.
+    /// Fails if files are left on disk.
     pub fn leaves_nothing(&self) {
         let live = self.data.path().join("data/process/live");
         let left: Vec<_> =

@@ -1,4 +1,4 @@
-//! Cached steps: the files that they read belong to the key, and the files that they write to the output.
+//! Cached steps: files that they read are part of the key, and files that they write are part of the output.
 #![expect(clippy::disallowed_methods, reason = "tests remove what a step produced")]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,7 +23,7 @@ fn run(project: &Project) -> Value {
     project.run(&["run", "p", "--format", "json"]).exits(0).json()
 }
 
-/// The id of the run that `atoll explain` speaks of.
+/// The run id in the output of `atoll explain`.
 fn id(text: &str) -> String {
     text.lines().next().unwrap().rsplit(' ').next().unwrap().to_owned()
 }
@@ -84,7 +84,7 @@ fn links_modes_and_empty_directories_come_back() {
 #[test]
 fn what_cannot_be_recorded_is_not_cached_and_that_is_said() {
     for (script, words) in [
-        ("mkdir -p out; ln -sf /etc/hostname out/abroad", "`out/abroad` is a link that leads out"),
+        ("mkdir -p out; ln -sf /etc/hostname out/abroad", "`out/abroad` is a link to a target outside"),
         ("mkdir -p out; mkfifo out/pipe", "`out/pipe` is neither a file"),
         ("mkdir -p other; ln -sfn other out; echo x > out/file", "`out` is a symbolic link"),
     ] {
@@ -115,7 +115,7 @@ fn what_a_link_leads_to_is_an_input() {
     assert!(!cached());
     link("../data");
     project.run(&["run", "p"]).exits(0).stderr_has("not cached").stderr_has("`src/link` is a symbolic link");
-    assert!(!cached(), "files behind it are not looked at");
+    assert!(!cached(), "files behind a link are not read");
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn what_another_user_recorded_is_not_used() {
     victim.run(&["runs"]).exits(0);
     // A named directory is trusted for its runs, but recorded outputs are still bound to the user's key.
     let named = victim.run(&["run", "p", "--format", "json", "--data-dir", ".atoll"]).exits(0);
-    assert_eq!(named.json()["steps"][0]["cached"], Value::Null, "the project brings it along");
+    assert_eq!(named.json()["steps"][0]["cached"], Value::Null, "it is part of the project");
     named.stderr_has("ATOLL_CACHE_KEY");
     victim.run(&["trust", ".atoll", "--yes"]).exits(0).stderr_has("is now trusted");
-    assert_eq!(run(&victim)["steps"][0]["cached"], true, "recorded anew");
+    assert_eq!(run(&victim)["steps"][0]["cached"], true, "recorded again");
     let key = std::path::Path::new(mine).join("atoll/cache.key");
     assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -224,7 +224,7 @@ fn what_another_user_recorded_is_not_used() {
     let second = with(mine, shared);
     bring(&first, &second);
     assert_eq!(run(&second)["steps"][0]["cached"], true, "they share a key");
-    // Without a place for the key, no directory can be told from another one; nothing is reused.
+    // Without a place for the key, directories cannot be distinguished, so nothing is reused.
     let homeless = with("/proc/nowhere", "");
     assert_eq!(run(&homeless)["steps"][0]["cached"], Value::Null);
     assert_eq!(run(&homeless)["steps"][0]["cached"], Value::Null);
@@ -244,7 +244,7 @@ fn an_input_that_changes_while_the_step_runs_is_not_recorded() {
     let again = run(&project);
     assert_eq!((&again["outputs"]["text"], &again["steps"][0]["cached"]), (&json!("old\n"), &Value::Null));
     assert_eq!(run(&project)["steps"][0]["cached"], true);
-    // Also where it is as before in the end.
+    // Also if the change was reverted.
     let text = text.replace("; cat src; }", "; cat src; echo old > src; }").replace("cat src; test", "test");
     let project = Project::new().file("pipelines/p.toml", &text).file("src", "old\n");
     project.run(&["run", "p"]).exits(0).stderr_has("a file of `inputs` was changed while it ran");

@@ -368,10 +368,13 @@ fn values_whose_type_is_not_known_or_varies_are_left_alone() {
 
 /// What is said about a service that is held.
 const HELD: &[(&str, &str)] = &[
-    ("image = \"x\", after = [\"q\"]", "`program` starts after `q`, but there is no such service"),
-    ("image = \"x\", beside = { a = { image = \"y\", after = [\"q\"] } }", "`a` starts after `q`"),
-    ("image = \"x\", beside = { program = { image = \"y\" } }", "two services are called `program`"),
-    ("image = \"x\", name = \"a\", beside = { a = { image = \"y\" } }", "two services are called `a`"),
+    ("image = \"x\", after = [\"q\"]", "`program` starts after the unknown service `q`"),
+    (
+        "image = \"x\", beside = { a = { image = \"y\", after = [\"q\"] } }",
+        "`a` starts after the unknown service `q`",
+    ),
+    ("image = \"x\", beside = { program = { image = \"y\" } }", "two services have the name `program`"),
+    ("image = \"x\", name = \"a\", beside = { a = { image = \"y\" } }", "two services have the name `a`"),
     (
         "image = \"x\", beside = { a = { image = \"y\", after = [\"b\"] }, b = { image = \"z\", after = [\"a\"] } }",
         "these services wait for each other",

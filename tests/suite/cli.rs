@@ -314,7 +314,7 @@ fn ejecting_follows_no_link_and_pipes_block_nothing() {
         let made = std::process::Command::new("mkfifo").arg(project.path(name)).status().unwrap();
         assert!(made.success());
     }
-    project.run(&["cassette", "list", "tape.jsonl"]).exits(3).stderr_has("no regular file");
+    project.run(&["cassette", "list", "tape.jsonl"]).exits(3).stderr_has("not a regular file");
 }
 
 /// What authors of pipelines write is shown as it is: it steers no terminal and begins no line.

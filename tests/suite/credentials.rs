@@ -1,4 +1,4 @@
-//! Credentials that are written out in scenario files: they are sent, and kept and shown nowhere.
+//! Literal credentials in scenario files: they are sent, but not stored or shown anywhere.
 #![expect(clippy::disallowed_methods, reason = "tests move files away under a run")]
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::fifo::{Fifo, Group, was_killed};
 use crate::llm::server::Server;
 use crate::secrets::nowhere;
 
-/// What is in the file below and must be nowhere else.
+/// Credentials in the file below, which must not appear anywhere else.
 const SECRET: [&str; 8] = [
     "of-the-header",
     "of-the-variable-7",
@@ -51,7 +51,7 @@ fn said(ran: &Ran) -> String {
     format!("{}\n{}", ran.stdout, ran.stderr)
 }
 
-/// Every line has something to complain about beside its credential.
+/// Every line has an error in addition to its credential.
 const ODD: &str = "id: Odd One
 variables: { token: of-the-variable-7 }
 steps:
@@ -134,7 +134,7 @@ async fn credentials_of_a_scenario_are_sent_and_kept_nowhere() {
     }
 }
 
-/// Loads scenarios, waits to be let go, and runs them.
+/// Loads scenarios, waits for a signal of the test, and runs them.
 const PIPELINE: &str = r#"
 atoll = 1
 [inputs]
@@ -182,7 +182,7 @@ impl Killed {
         assert_eq!(up.line(), "up");
         group.signal(Signal::SIGKILL);
         assert!(was_killed(group.wait()));
-        // From now on the step does not wait; nor does what is left of it.
+        // From now on, the step does not wait.
         drop(std::fs::OpenOptions::new().read(true).write(true).open(&go).unwrap());
         std::fs::remove_file(project.path("up")).unwrap();
         std::fs::remove_file(&go).unwrap();
@@ -195,7 +195,7 @@ impl Killed {
         all.iter().map(|seen| seen.headers["authorization"].to_str().unwrap().to_owned()).collect()
     }
 
-    /// Resuming is refused: the file `what`.
+    /// Fails unless resuming is refused because the file `what`.
     fn refused(&self, what: &str) {
         let refused = self.project.run(&["resume", "last"]).exits(1);
         for part in ["scenarios/a.yaml", what, "credentials", "--replan"] {

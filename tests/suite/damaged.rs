@@ -1,4 +1,4 @@
-//! Data that is gone, cut short or not what it should be, and inputs that are no files: clear errors, never success.
+//! Missing, truncated or invalid data, and inputs that are not files: clear errors, never success.
 #![expect(clippy::disallowed_methods, reason = "tests damage files")]
 
 use std::fs;
@@ -72,11 +72,11 @@ fn pipes_and_endless_files_are_no_inputs() {
         nix::unistd::mkfifo(&project.path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
     }
     for path in ["pipe", "/dev/zero", "/dev/urandom"] {
-        project.run(&["run", "p.toml", "--text", path]).exits(3).stderr_has("no regular file");
+        project.run(&["run", "p.toml", "--text", path]).exits(3).stderr_has("not a regular file");
     }
-    project.run(&["run", "p.toml", "--text", "dir"]).exits(3).stderr_has("no regular file");
-    project.run(&["run", "pipe.toml"]).exits(3).stderr_has("no regular file");
-    project.run(&["lint", "--spec", "spec.md"]).exits(3).stderr_has("no regular file");
+    project.run(&["run", "p.toml", "--text", "dir"]).exits(3).stderr_has("not a regular file");
+    project.run(&["run", "pipe.toml"]).exits(3).stderr_has("not a regular file");
+    project.run(&["lint", "--spec", "spec.md"]).exits(3).stderr_has("not a regular file");
     project.run(&["run", "p.toml", "--replay", "/dev/zero"]).exits(2).stderr_has("not a regular file");
 }
 

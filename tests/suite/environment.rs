@@ -1,4 +1,4 @@
-//! Services beside a program: redis-server and PostgreSQL from the distribution's packages, in sandboxes and containers.
+//! Sidecars of a program: redis-server and PostgreSQL of the distribution, in sandboxes and containers.
 #![expect(clippy::disallowed_methods, reason = "tests start programs and write files")]
 
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::binary::{Project, Ran};
 use crate::recorded::there;
 
-/// Whether redis and PostgreSQL are installed; where they are required and are not, the test fails.
+/// Whether redis and PostgreSQL are installed. Fails if they are required and missing.
 fn databases(test: &str) -> bool {
     let here = ["redis-server", "redis-cli", "psql"]
         .iter()
@@ -19,10 +19,10 @@ fn databases(test: &str) -> bool {
     let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
     assert!(
         here || !required.split(',').any(|name| name == "databases"),
-        "databases are required and not here"
+        "databases are required and missing"
     );
     if !here {
-        println!("skipped: {test}: redis-server or PostgreSQL is not here");
+        println!("skipped: {test}: redis-server or PostgreSQL is missing");
     }
     here
 }
@@ -52,7 +52,7 @@ fn a_program_with_a_cache_and_a_database_is_validated() {
     // The program prints its secret when it starts.
     assert!(!holds(&project.path("."), secret.as_bytes()), "the secret is on the disk");
 
-    // The same where nothing says what the secret is: it can be given, and the run goes on.
+    // If the secret is not set, it can be set and the run resumed.
     let without = Project::new();
     let paused = without.run(&[run.as_slice(), &["-q"]].concat()).exits(7);
     paused
@@ -100,7 +100,7 @@ fn validate(project: &Project, runtime: &str, more: &[&str]) -> Ran {
     project.run(&[&run, more].concat())
 }
 
-/// A redis that runs on nothing but its own files, so that it can be put into any image of the same distribution.
+/// A redis with all its libraries, which can be copied into any image of the same distribution.
 fn portable_redis(project: &Project) {
     let dir = project.path("cache");
     std::fs::create_dir_all(dir.join("lib")).unwrap();
@@ -164,7 +164,7 @@ steps:
     assert: { exit_code: 0 }
 ",
     );
-    // `sh` has no /dev/tcp: the peer is reached with redis-cli, which says what came back.
+    // `sh` has no /dev/tcp, so redis-cli connects to the peer and prints the answer.
     let scenario = project.read("scenarios/names.yaml").replace(
         "exec 3<>/dev/tcp/program/8080 && echo reached > /shared/note\" }",
         "redis-cli -h program -p 8080 ping 2>&1; echo reached > /shared/note\" }\n    assert: { exit_code: 0, stdout: { contains: reply type byte } }",
@@ -181,7 +181,7 @@ steps:
     assert_eq!(left(&["volume", "ls", "-q", "--filter", &label]), "");
 }
 
-/// A name of this machine besides `localhost` that leads to it.
+/// A name of this machine other than `localhost`.
 fn own_name() -> Option<String> {
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     let lines = hosts.lines().filter(|line| line.starts_with("127."));
@@ -199,7 +199,7 @@ fn a_program_reaches_the_hosts_that_are_allowed() {
         return;
     }
     let Some(host) = own_name() else {
-        println!("skipped: {name}: this machine has no name of its own in /etc/hosts");
+        println!("skipped: {name}: this machine has no name in /etc/hosts");
         return;
     };
     let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
@@ -240,7 +240,7 @@ steps:
     .exits(0)
     .json();
     answering.join().unwrap();
-    // It is alone, and its log says all the same what it was looking for in vain.
+    // Its log shows which host it could not reach, although it is a single service.
     let step = &report["scenarios"][0]["steps"][2];
     let log = step["log"].as_str().unwrap();
     assert!(log.contains("atoll: no-such-host.invalid:443 cannot be reached: "), "{step:#}");
@@ -269,7 +269,8 @@ fn what_keeps_a_service_from_coming_up_is_no_fault_of_the_program() {
         .stdout_has("side | no space left");
     service("echo up; sleep 600", "ready = { log = 'up' }\nseed = [\"echo half of it; exit 5\"]\n");
     let seeded = run().exits(1);
-    seeded.stdout_has("what seeds it: `echo half of it; exit 5` ended with exit code 5: half of it");
+    seeded
+        .stdout_has("its seed command failed: `echo half of it; exit 5` ended with exit code 5: half of it");
     service("sleep 600", "ready = { command = 'test -e /srv/done', within = '300ms' }\n");
     run().exits(1).stdout_has("not ready within 300ms: `test -e /srv/done` ended with exit code 1");
     service("sleep 600", "ready = { command = 'sleep 600', within = '300ms' }\n");
@@ -284,7 +285,7 @@ fn what_keeps_a_service_from_coming_up_is_no_fault_of_the_program() {
     run().exits(1).stdout_has("`program` and `side` both listen on port 8080");
 }
 
-/// Asks a service as soon as it starts, and gives up where there is none.
+/// Connects to a service as soon as it starts, and exits if that fails.
 const EAGER: &str = r#"import socket
 with socket.create_connection(("first", 7001), timeout=10) as peer:
     print("first says", peer.recv(100), flush=True)
@@ -294,7 +295,7 @@ while True:
     listener.accept()
 "#;
 
-/// Takes its time, then greets.
+/// Starts slowly, then answers.
 const SLOW: &str = r#"import socket, time
 time.sleep(0.5)
 listener = socket.create_server(("0.0.0.0", 7001))
@@ -333,14 +334,12 @@ seed    = ["sleep 0.3; echo seeded > /shared/seeded"]
     project.write("environment.toml", environment);
     let report = validate(&project, "process", &["--format", "json"]).exits(0).json();
     assert_eq!(report["scenarios"][0]["passed"], true, "{report:#}");
-    // Without it, it is too early.
+    // Without the dependency, it starts too early.
     project.write("environment.toml", &environment.replace("after ", "# after "));
     let early = validate(&project, "process", &["-q"]).exits(1);
     early.stdout_has("`second` is not up: it ended with exit code 1").stdout_has("second | ");
     project.write("environment.toml", &environment.replace("[\"first\"]", "[\"fist\"]"));
-    validate(&project, "process", &["-q"])
-        .exits(1)
-        .stdout_has("starts after `fist`, but there is no such service");
+    validate(&project, "process", &["-q"]).exits(1).stdout_has("starts after the unknown service `fist`");
 }
 
 const ALSO: &str = r#"
@@ -371,13 +370,13 @@ fn a_pipeline_adds_to_an_environment_and_has_the_last_word() {
         outputs["services"],
         json!({"db": {"port": 5433}, "cache": {"image": "redis:7", "port": 6379}})
     );
-    assert_eq!(outputs["builds"], json!(["db"]), "its directory lies beside the file");
+    assert_eq!(outputs["builds"], json!(["db"]), "its directory is next to the file");
 
-    // What is wrong in the pipeline is said of the pipeline, not of a file that is in order.
+    // Errors in the pipeline point to the pipeline, not to the correct file.
     project.write("also.toml", &ALSO.replace("PORT", "'many'"));
     let wrong = project.run(&["run", "also.toml"]).exits(1).stderr_has("services.cache.port");
     assert!(!wrong.stderr.contains("environment.toml:"), "{}", wrong.stderr);
-    // Without a file, the pipeline says all of it.
+    // Without a file, the pipeline has everything.
     project.write("also.toml", &ALSO.replace("PORT", "6379").replace("near = \"app/scenarios\", ", ""));
     project.run(&["run", "also.toml"]).exits(3).stderr_has("either `image` or `code`");
 }
@@ -461,7 +460,7 @@ steps:
     assert!(!report.stdout.contains(secret) && !report.stderr.contains(secret), "{}", report.stdout);
     assert!(!holds(&project.path("."), secret.as_bytes()), "the secret is on the disk");
 
-    // What it says before it is up is told while the run goes on.
+    // Its output before it is ready is shown while the run continues.
     project.write(
         "environment.toml",
         "[program]\nenv = { TOKEN = { secret = \"PIN\" } }\nseed = [\"echo no: $TOKEN; false\"]\n",
@@ -514,7 +513,7 @@ fn mistakes_in_an_environment_are_shown_where_they_are() {
             ran = ran.stdout_has(part);
         }
     }
-    // What is named has to be there.
+    // The named file must exist.
     std::fs::remove_file(project.path("environment.toml")).unwrap();
     validate(&project, "process", &["-q", "--environment", "elsewhere.toml"]).exits(3);
 }

@@ -1,4 +1,4 @@
-//! The verb `llm` and what stands behind it, against servers that speak the providers' published formats.
+//! The verb `llm` with its client, against servers with the published formats of the providers.
 
 mod batch;
 mod batch_options;
@@ -33,7 +33,7 @@ use serde_json::json;
 
 use server::{Act, KEY, Server, anthropic, openai, openai_chunk};
 
-/// One step that asks.
+/// One step with a request.
 struct Step {
     cx: Context,
     notes: Arc<Mutex<Vec<Note>>>,
@@ -60,7 +60,7 @@ impl Step {
         DynVerb::run(&Llm::new(models.clone()), with, self.cx.clone()).await
     }
 
-    /// Lines and chunks that were said.
+    /// Reported lines and chunks.
     fn said(&self) -> (String, String) {
         let (mut lines, mut chunks) = (String::new(), String::new());
         for note in self.notes.lock().unwrap().iter() {
@@ -113,7 +113,7 @@ async fn chat_completions_go_over_the_wire_as_published() {
     let (lines, chunks) = step.said();
     assert_eq!(chunks, "Grüße, Welt");
     assert!(lines.contains("asking openai/gpt-4.1-mini: 2 messages, 12 bytes, at most 64 tokens"), "{lines}");
-    assert!(!lines.contains("greet"), "sizes are said, contents are not");
+    assert!(!lines.contains("greet"), "sizes are logged, contents are not");
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn a_schema_goes_to_the_provider_and_the_answer_is_checked_all_the_same() 
         body["response_format"]["json_schema"],
         json!({"name": "verdict", "schema": verdict(), "strict": true})
     );
-    assert_eq!(body.get("temperature"), None, "this model takes none");
+    assert_eq!(body.get("temperature"), None, "this model does not support it");
     assert!(step.said().0.contains("not supported and removed: temperature"), "{}", step.said().0);
 
     let failure = step.run(&models, with).await.unwrap_err();
@@ -182,7 +182,7 @@ async fn a_schema_goes_to_the_provider_and_the_answer_is_checked_all_the_same() 
     );
     assert!(failure.spent.get("usd") > 0.0, "a rejected answer was paid for");
 
-    // A provider that cannot be held to a schema is asked in words.
+    // For a provider without schemas, the schema is in the prompt.
     let with = json!({"model": "openrouter/x/y", "prompt": "judge", "unknown_cost": "count"});
     let output = step.run(&models, with).await.unwrap();
     assert!(output.spent.iter().all(|(unit, _)| unit != "usd"), "an unknown price is not zero");
@@ -207,7 +207,7 @@ async fn a_cut_off_answer_is_continued_until_it_is_whole() {
     let body = server.body(2);
     assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "{\"score\": 4"}));
     assert_eq!(body["messages"].as_array().unwrap().len(), 3);
-    assert_eq!(body.get("response_format"), None, "the rest of a value is no value");
+    assert_eq!(body.get("response_format"), None, "the rest of a value is not a value");
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn the_beginning_of_an_answer_is_not_paid_for_again() {
     };
     let failure = attempt(1).run(&models, with.clone()).await.unwrap_err();
     assert_eq!((failure.class, failure.spent.get("calls") > 0.9), (Class::Transient, true), "{failure}");
-    assert_eq!(saved.lock().unwrap()[0]["spent"]["calls"], 1, "and it is in the books from then on");
+    assert_eq!(saved.lock().unwrap()[0]["spent"]["calls"], 1, "and it is booked from then on");
     let output = attempt(2).run(&models, with.clone()).await.unwrap();
     assert_eq!(output.value, json!({"score": 42}));
     assert!(output.spent.get("calls") < 1.1, "only the rest was asked for: {:?}", output.spent);
@@ -247,7 +247,7 @@ async fn the_beginning_of_an_answer_is_not_paid_for_again() {
     let failure = attempt(1).run(&models, with).await.unwrap_err();
     assert_eq!(failure.class, Class::Rejected, "{failure}");
     let saved = saved.lock().unwrap();
-    assert_eq!(saved.last().unwrap()["begun"], json!({}), "what was rejected is asked for anew");
+    assert_eq!(saved.last().unwrap()["begun"], json!({}), "a rejected answer is requested again");
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn files_are_never_half_and_plain_text_keeps_its_limit() {
     let head = "=== FILE: main.py ===\nprint('a long enough line of code')\nprint(";
     let server = Server::start([
         Act::Stream(anthropic(head, "max_tokens")),
-        // This one repeats the end of what it wrote.
+        // This model repeats the end of its text.
         Act::Stream(anthropic(
             "print('a long enough line of code')\nprint(2)\n=== END FILE ===\n",
             "end_turn",
@@ -324,7 +324,7 @@ async fn one_broken_sample_does_not_lose_the_others() {
     let step = Step::with_schema(verdict());
     let output = step.run(&server.models(&CassetteMode::Off), with).await.unwrap();
     assert_eq!(output.value, json!({"score": 1}));
-    assert!(output.spent.get("calls") > 2.9, "the broken one was paid for as well");
+    assert!(output.spent.get("calls") > 2.9, "the incomplete answer was paid for as well");
     assert!(step.said().0.contains("1 of 3 samples failed"), "{}", step.said().0);
 }
 
@@ -410,8 +410,7 @@ async fn servers_that_do_not_stream_or_count_are_understood() {
     assert_eq!((&output.value["text"], &output.value["usage"]["tokens_in"]), (&json!("whole"), &json!(5)));
 }
 
-/// A real model, if one is served at the address in `ATOLL_LOCAL_LLM`, e.g. `http://127.0.0.1:8089/v1`, in the three
-/// formats that llama.cpp speaks.
+/// A real model, if one is served at the address in `ATOLL_LOCAL_LLM`, such as `http://127.0.0.1:8089/v1`, in the three formats of llama.cpp.
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the tests' own switch")]
 async fn a_real_local_model_answers_in_json() {
@@ -427,7 +426,7 @@ async fn a_real_local_model_answers_in_json() {
     let output = Step::with_schema(verdict()).run(&models, with("local/default")).await.unwrap();
     assert!(output.value["score"].is_u64(), "{}", output.value);
     assert!(output.spent.get("tokens_out") >= 1.0);
-    // In its other formats that server holds a model to no schema.
+    // In its other formats, that server does not enforce schemas.
     for model in ["openai-responses/default", "anthropic/default"] {
         let output = Step::new().run(&models, with(model)).await.unwrap();
         assert!(!output.value["text"].as_str().unwrap().is_empty(), "{model}: {}", output.value);

@@ -52,9 +52,9 @@ fn the_user_and_the_project_add_to_the_registry() {
     assert_eq!((&big["context"], &big["price"]["input"]), (&json!(4096), &json!(9.0)));
 
     for (text, words) in [
-        ("[aliases]\nx = \"gpt-55\"", "the alias `x` stands for an unknown model `gpt-55`"),
-        ("[aliases]\nx = \"cheap\"", "the alias `x` stands for the alias `cheap`"),
-        ("[aliases]\nx = []", "the alias `x` stands for nothing"),
+        ("[aliases]\nx = \"gpt-55\"", "the alias `x` refers to an unknown model `gpt-55`"),
+        ("[aliases]\nx = \"cheap\"", "the alias `x` refers to the alias `cheap`"),
+        ("[aliases]\nx = []", "the alias `x` is empty"),
         ("[aliases]\ngpt-5 = \"o3\"", "the alias `gpt-5` is the name of a model"),
         ("[providers.local]\nidle = \"soon\"", "`idle` is not a duration: soon"),
     ] {
@@ -197,7 +197,7 @@ fn answers_are_taken_off_and_the_others_stay_to_the_byte() {
     assert_eq!(project.read("tape.jsonl"), "");
 }
 
-/// The page on models, which tests hold to what the program knows.
+/// The page on models, which tests compare with the program.
 fn page() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md")).unwrap()
 }
@@ -220,7 +220,7 @@ fn the_page_on_models_describes_what_there_is() {
         settings.into_iter().partition(|text| text.starts_with("atoll = 1"));
     assert_eq!((pipelines.len(), settings.len()), (1, 3));
     for text in settings {
-        // Each begins with the file that it is for.
+        // Each begins with the file that it belongs to.
         let place = text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap();
         project.write(&place.replace("~/", "home/"), text);
         project.run(&["models"]).exits(0);

@@ -1,4 +1,4 @@
-//! Scenarios against real programs: what is read, what is sent, what is observed.
+//! Scenarios against real programs: reading, sending and observing.
 
 mod attached;
 pub mod browser;
@@ -33,8 +33,8 @@ use atoll::scenario::{
 };
 use serde_json::json;
 
-/// A clock on which pauses of up to ten seconds are over at once and longer ones never end: retries do not wait and
-/// time-outs do not fire.
+/// A clock on which sleeps of up to ten seconds end at once and longer ones never: retries do not wait, and
+/// timeouts do not fire.
 #[derive(Clone, Default)]
 pub struct QuickClock(Arc<AtomicU64>);
 
@@ -52,7 +52,7 @@ impl Clock for QuickClock {
     }
 }
 
-/// The one scenario of a text, which must be free of complaints.
+/// The only scenario of a text, which must have no diagnostics.
 pub fn read(text: &str) -> Scenario {
     let (mut scenarios, _, complaints) = load(vec![("test.yaml".into(), text.into())]);
     let errors: Vec<_> = complaints.iter().filter(|c| c.severity == atoll::diag::Severity::Error).collect();
@@ -60,7 +60,7 @@ pub fn read(text: &str) -> Scenario {
     scenarios.remove(0)
 }
 
-/// What went wrong with a step, in few words: whoever reads a failed test has no use for all that the step saw.
+/// Short description of what went wrong with a step, for the messages of failed tests.
 pub fn brief(step: &StepSeen) -> String {
     let failed = step.assertions.iter().filter(|verdict| !verdict.ok);
     let failed: Vec<_> = failed.map(|verdict| (&verdict.assert, &verdict.actual, &verdict.reason)).collect();
@@ -69,7 +69,7 @@ pub fn brief(step: &StepSeen) -> String {
     told.chars().take(2_000).collect()
 }
 
-/// The same of all steps.
+/// Short descriptions of all steps.
 pub fn told(seen: &Observation) -> String {
     seen.steps.iter().map(brief).collect::<Vec<_>>().join("\n")
 }
@@ -89,7 +89,7 @@ pub async fn play(
     play_on(scenario, target, shell, &QuickClock::default(), dir).await
 }
 
-/// Runs a scenario on a clock of one's own.
+/// Runs a scenario on the given clock.
 pub async fn play_on(
     scenario: &Scenario,
     target: Option<&str>,
@@ -97,7 +97,7 @@ pub async fn play_on(
     clock: &dyn Clock,
     dir: &str,
 ) -> Observation {
-    // What flows through a pipeline is JSON: a scenario must survive the way.
+    // Values in a pipeline are JSON: a scenario must survive the round trip.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
     let web = target.map(|target| HttpClient::new(target).unwrap().trusting(&scenario.trust));
     let stage = TestEnvironment { web: web.as_ref(), target, shell, ..TestEnvironment::new(clock) };

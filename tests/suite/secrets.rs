@@ -1,4 +1,5 @@
-//! Secrets by name, for every verb that talks to something or starts it, and their values nowhere else.
+//! Secrets by name, for every verb that connects to or starts something. Their values must not appear
+//! anywhere else.
 #![expect(clippy::disallowed_methods, reason = "tests read everything that a run leaves behind")]
 
 use std::path::Path;
@@ -6,10 +7,10 @@ use std::path::Path;
 use crate::binary::Project;
 use crate::llm::server::Server;
 
-/// Encoded, it has letters of every kind.
+/// A secret whose encodings have all kinds of characters.
 const VALUE: &str = "open-sesame?73+15/é";
 
-/// One that can be sent in a header.
+/// A secret that can be sent in a header.
 const VALUE_OF_HEADER: &str = "Token open-sesame?73+15";
 
 pub fn files(dir: &Path, found: &mut Vec<Vec<u8>>) {
@@ -19,7 +20,7 @@ pub fn files(dir: &Path, found: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// Nothing below the project's data directory has any of `needles`.
+/// Fails if any file below the data directory of the project contains one of `needles`.
 pub fn nowhere(project: &Project, needles: &[&str]) {
     let mut found = Vec::new();
     files(&project.path(".atoll"), &mut found);
@@ -69,7 +70,7 @@ fn a_command_gets_a_secret_and_tells_nobody() {
     nowhere(&project, &needles);
 }
 
-/// Prints the secret as numbers, once a line of `=== command`.
+/// Prints the secret as numbers in several ways, each after a line `=== command`.
 const NUMBERS: &str = r#"
 atoll = 1
 [steps.a.shell]
@@ -132,7 +133,7 @@ said = "steps.a.output.stdout"
         .env("MY_TOKEN", VALUE)
         .env("OPENAI_API_KEY", "sk-live-0123456789")
         .file("pipelines/p.toml", pipeline);
-    // Whoever names it on the command line allows it.
+    // Naming it on the command line allows it.
     project.run(&["run", "p", "--token", "MY_TOKEN"]).exits(0).stdout_has("***");
     for value in [VALUE, "ghp_0123456789abcdefghij", "sk-live-0123456789"] {
         let refused = project.run(&["run", "p", "--token", value]).exits(3);
@@ -146,7 +147,7 @@ said = "steps.a.output.stdout"
         .run(&["run", "p", "--text", "my key is sk-live-0123456789"])
         .exits(3)
         .stderr_has("the input `text` contains the value of a secret");
-    // A default is the author's word, which the user has to allow.
+    // A default is set by the author, so the user must allow it.
     project.write(
         "pipelines/p.toml",
         &pipeline.replace("type = \"secret\"", "type = \"secret\", default = \"MY_TOKEN\""),

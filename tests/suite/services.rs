@@ -1,5 +1,5 @@
-//! Services for real: the same stories in containers and in sandboxes. A runtime that is not here is skipped by name;
-//! `ATOLL_REQUIRE=docker,process` makes that a failure.
+//! Real services: the same tests in containers and in sandboxes. A missing runtime is reported as skipped;
+//! with `ATOLL_REQUIRE=docker,process` it is a failure.
 #![expect(clippy::disallowed_methods, reason = "tests write files, open ports and start programs")]
 
 mod ahead;
@@ -44,10 +44,10 @@ print("starting", flush=True)
 http.server.ThreadingHTTPServer(("0.0.0.0", int(os.environ["PORT"])), H).serve_forever()
 "#;
 
-/// Planted around a test, in its environment and in a file of its home.
+/// A secret in the environment of a test and in a file of its home directory.
 const SECRET: &str = "canary-6f1c9d";
 
-/// Runtimes with a place of their own.
+/// Runtimes with a separate data directory.
 pub struct House {
     /// The runtimes.
     pub runtimes: Runtimes,
@@ -56,7 +56,7 @@ pub struct House {
     data: tempfile::TempDir,
 }
 
-/// Nothing where the runtime is not here, after saying so.
+/// `None` after a note if the runtime is missing.
 pub async fn house(kind: RuntimeKind, test: &str) -> Option<House> {
     let data = tempfile::tempdir().unwrap();
     let mut settings =
@@ -78,7 +78,7 @@ pub async fn house(kind: RuntimeKind, test: &str) -> Option<House> {
 }
 
 impl Drop for House {
-    /// Images of tests are of no use to anybody, and their layers are shared with no other test.
+    /// Removes the images of the test, whose layers no other test shares.
     fn drop(&mut self) {
         if self.kind == RuntimeKind::Docker {
             docker(&["image", "prune", "--force", "--filter", &format!("label=atoll.run={}", self.run)]);
@@ -86,7 +86,7 @@ impl Drop for House {
     }
 }
 
-/// What the Docker client says.
+/// Output of the Docker client.
 fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -98,7 +98,7 @@ impl House {
         format!("FROM python:3.12-slim\nLABEL atoll.run={}\n{rest}", self.run)
     }
 
-    /// Whom things of the test belong to.
+    /// Owner of the resources of the test.
     pub fn tag(&self) -> OwnerTag {
         OwnerTag { run: self.run.clone(), address: Address::new("up") }
     }
@@ -167,7 +167,7 @@ async fn comes_up_and_answers(kind: RuntimeKind) {
     let Some(house) = house(kind, "comes_up_and_answers").await else { return };
     let running = house.start(SERVER, ReadinessCheck::Http("/".into())).await;
     assert!(running.is_up(), "{:?}\n{}", running.reason(), running.log().text());
-    // What it wrote before it answered may still be on its way.
+    // Output that it wrote before its answer may arrive later.
     while !running.log().text().contains("starting") {
         tokio::task::yield_now().await;
     }
@@ -210,7 +210,7 @@ async fn a_build_does_not_see_what_is_ignored(kind: RuntimeKind) {
 
     files[1].1 = "[a\n";
     let built = house.build(&files).await;
-    assert_eq!(built.reason.as_deref(), Some("line 1 of .dockerignore: `[a` is no pattern"));
+    assert_eq!(built.reason.as_deref(), Some("line 1 of .dockerignore: `[a` is not a valid pattern"));
 }
 
 async fn every_port_leads_inside(kind: RuntimeKind) {
@@ -256,7 +256,7 @@ async fn one_that_never_gets_ready_says_why(kind: RuntimeKind) {
     let spec = ServiceSpec { within: Duration::from_secs(5), ..house.spec(&local).await };
     let running = house.runtimes.start(&spec).await.unwrap();
     assert!(!running.is_up());
-    assert!(running.reason().unwrap().contains("127.0.0.1:8080 only"), "{:?}", running.reason());
+    assert!(running.reason().unwrap().contains("only on 127.0.0.1:8080"), "{:?}", running.reason());
     assert!(running.log().text().contains("starting"));
     house.runtimes.stop(&running).await;
 }
@@ -289,7 +289,7 @@ async fn one_that_ignores_the_signal_is_killed(kind: RuntimeKind) {
     assert!(running.exit_code().is_some());
 }
 
-/// Which of the machine's addresses the service can open a port of the machine at.
+/// Addresses of the machine at which the service can reach a port of the machine.
 async fn reached_from(running: &RunningService) -> Vec<String> {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -311,11 +311,11 @@ async fn nothing_is_reachable_unless_it_may_be(kind: RuntimeKind) {
     let spec = ServiceSpec { egress: true, ..house.spec(SERVER).await };
     let free = ReadinessCheck::None;
     let open = house.runtimes.start(&ServiceSpec { ready: free, ..spec }).await.unwrap();
-    assert!(!reached_from(&open).await.is_empty(), "the probe finds nothing even where it may");
+    assert!(!reached_from(&open).await.is_empty(), "the probe finds nothing even with egress");
     house.runtimes.stop(&open).await;
 }
 
-/// Runs the test again in a process with secrets around it; true in that process.
+/// Runs the test again in a process whose environment has secrets; true in that process.
 fn is_amid_secrets(test: &str) -> bool {
     if std::env::var_os("ATOLL_SECRET").is_some() {
         return true;
@@ -350,11 +350,11 @@ async fn no_secret_around_us_is_seen(kind: RuntimeKind) {
     house.runtimes.stop(&running).await;
 }
 
-/// The command lines of the machine's processes, which every user can read.
+/// Command lines of all processes of the machine, which every user can read.
 fn command_lines() -> String {
     let mut all = String::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
-        // Some end meanwhile.
+        // Some processes end meanwhile.
         let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         all.push_str(&String::from_utf8_lossy(&line).replace('\0', " "));
         all.push('\n');
@@ -434,7 +434,7 @@ async fn leftovers_of_the_living_are_not_reaped(kind: RuntimeKind) {
     assert!(running.is_up());
     assert_eq!(out(&running.exec(sh("echo here")).await.unwrap()), "here");
     house.runtimes.stop(&running).await;
-    // The image is that of a living process, too.
+    // The image also belongs to a living process.
     let again = house.start(SERVER, ReadinessCheck::Tcp).await;
     assert!(again.is_up());
     house.runtimes.stop(&again).await;
@@ -528,15 +528,12 @@ async fn a_cancelled_command_is_gone_with_all_its_children() {
     assert_eq!(processes_with(&nap), Vec::<String>::new());
 }
 
-/// Daemons that a command starts, each in its own way, and what a command line does until all of them run.
+/// Different ways to start a daemon, as description and command line.
 const DAEMONS: [(&str, &str); 4] = [
-    ("without its environment, in a session of its own", "env -i setsid sh -c 'echo up >FIFO; exec NAP' &"),
+    ("without its environment, in a new session", "env -i setsid sh -c 'echo up >FIFO; exec NAP' &"),
     ("with another parent", "(env -i setsid sh -c 'echo up >FIFO; exec NAP' &)"),
     ("twice forked", "setsid -f env -i setsid -f sh -c 'echo up >FIFO; exec NAP'"),
-    (
-        "that ignores being told to end",
-        "env -i setsid sh -c 'trap \"\" TERM HUP INT; echo up >FIFO; NAP; NAP' &",
-    ),
+    ("that ignores signals", "env -i setsid sh -c 'trap \"\" TERM HUP INT; echo up >FIFO; NAP; NAP' &"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -564,7 +561,7 @@ async fn daemons_are_dead_when_their_command_has_ended() {
 #[tokio::test]
 async fn a_command_that_forks_without_end_is_gone_when_it_is_late() {
     let name = format!("bomb-{}", std::process::id());
-    // Each copy waits for its children, so that there are only so many at a time.
+    // Each copy waits for its children, so that their number is limited.
     let line = format!(
         "f() {{ [ $1 -gt 6 ] || {{ f $(($1+1)) & f $(($1+1)) & wait; }}; }}; exec 2>/dev/null; : {name}; while :; do f 1; done"
     );

@@ -1,4 +1,4 @@
-//! One suite for every store, and what only the one on disk can do.
+//! Tests for every store, and for special features of the store on disk.
 #![expect(clippy::disallowed_methods, reason = "looks at the files of the store and mounts small disks")]
 
 use std::path::Path;
@@ -179,7 +179,7 @@ fn blobs_and_reusable_outputs_are_found_at_once_and_later() {
     });
 }
 
-/// A project may come with a database in which another content has the digest of a file.
+/// A project may contain a database in which other content has the digest of a file.
 #[test]
 fn content_that_another_program_changed_is_not_believed() {
     let place = tempfile::tempdir().unwrap();
@@ -199,7 +199,7 @@ fn content_that_another_program_changed_is_not_believed() {
     assert_eq!(&store.get(&blob.digest).unwrap()[..], b"honest");
 }
 
-/// What a project's database may bring along: a trigger that answers every question.
+/// A database of a project may contain a trigger that answers every question.
 #[test]
 fn triggers_of_a_database_do_nothing() {
     let place = tempfile::tempdir().unwrap();
@@ -331,7 +331,7 @@ fn files_that_are_no_journal_are_refused_with_a_reason() {
     assert!(matches!(error, StoreError::Foreign(_)), "{error}");
     let newer = "pragma application_id = 0x41544F4C; pragma user_version = 99";
     let error = refuse("newer.db", newer).to_string();
-    assert!(error.contains("journal version 99, this atoll reads up to 2"), "{error}");
+    assert!(error.contains("journal version 99, but this version of atoll supports only up to 2"), "{error}");
     std::fs::write(place.path().join("text.db"), "no database\n".repeat(500)).unwrap();
     let error = Sqlite::open(&place.path().join("text.db"), Durability::Full, Arc::new(ManualClock::at(0)));
     assert!(matches!(error.err(), Some(StoreError::Corrupt { .. })));
@@ -364,11 +364,11 @@ fn the_write_ahead_log_stays_small_while_readers_read() {
 }
 
 /// A disk of `size` KiB; `None`, with the reason printed, where mounting is not allowed.
-/// A file system of so many KiB, mounted on a directory.
+/// A file system of the given size in KiB, mounted on a directory.
 pub struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
-    /// Nothing where it cannot be mounted, after saying so.
+    /// `None` after a note if it cannot be mounted.
     pub fn mount(kib: u32) -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
         let mounted = std::process::Command::new("mount")
@@ -426,7 +426,7 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
     disk.remount("remount,size=8192k");
     let store = open(&path);
     assert_eq!(journal(&store, &run, 0).len() as u64, acknowledged);
-    assert!(store.get(&blob.digest).is_err(), "it was never promised");
+    assert!(store.get(&blob.digest).is_err(), "it was never acknowledged");
     assert_eq!(store.append(&run, rows(0..1)).blocking_wait(), Ok(acknowledged + 1));
 }
 

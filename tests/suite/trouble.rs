@@ -86,7 +86,7 @@ fn an_unknown_model_is_named() {
         &ran.stderr_has("unknown model `claude-hiaku-4-5`")
             .stderr_has("claude-haiku-4-5")
             .stderr_has("unknown provider `nobody`")
-            .stderr_has("[providers.nobody] in atoll.toml")
+            .stderr_has("[providers.nobody] of atoll.toml")
             .stderr_has("E0609"),
     );
     assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
@@ -114,7 +114,7 @@ fn a_provider_that_is_down_is_tried_again_and_then_pauses_the_run() {
     let project = words().env("ANTHROPIC_API_KEY", "k").env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
     let ran =
         factory(&project, &[]).exits(7).stderr_has("Connection refused").stderr_has("attempt 3").stderr_has(
-            "is the server running there? ATOLL_ANTHROPIC_BASE_URL points the provider somewhere else",
+            "check that the server is running there, or set another address in ATOLL_ANTHROPIC_BASE_URL",
         );
     assert_eq!(ran.stderr.matches("asking anthropic").count(), 3, "{}", ran.stderr);
     // What is done can be taken over by another run.
@@ -154,8 +154,11 @@ fn a_journal_of_a_newer_version_is_left_alone() {
     version(99);
     let before = std::fs::read(&path).unwrap();
     for arguments in [&["resume", "last"][..], &["runs"], &["show", "last"], &["gc"]] {
-        let ran = project.run(arguments).exits(1).stderr_has("journal version 99, this atoll reads up to 2");
-        ran.stderr_has("use the newer atoll, or another state directory");
+        let ran = project
+            .run(arguments)
+            .exits(1)
+            .stderr_has("journal version 99, but this version of atoll supports only up to 2");
+        ran.stderr_has("use a newer version of atoll, or another data directory");
     }
     factory(&project, &[]).exits(1).stderr_has("journal version 99");
     assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -220,7 +223,7 @@ sizes = "steps.many.output | map(attribute='stdout') | map('length')"
     let Some(disk) = Disk::new(project.path("small"), "size=2m") else { return };
     let there = ["--data-dir", "small"];
     let ran = project.run(&[&["run", "big"], &there[..]].concat()).exits(1);
-    ran.stderr_has("the disk is full").stderr_has("free some space; what was recorded is kept");
+    ran.stderr_has("the disk is full").stderr_has("free some space, then run `atoll resume`");
     let before = lines(&project.path("effects")).len();
     assert!((1..6).contains(&before), "{before}");
     disk.change("size=64m");

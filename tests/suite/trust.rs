@@ -1,4 +1,4 @@
-//! What files of a project or of scenarios may ask for, and what the user allows.
+//! Requests of project and scenario files, and the consent of the user.
 #![expect(clippy::disallowed_methods, reason = "tests read files and change their owners")]
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::binary::{Project, Ran};
 use crate::llm::server::{Act, Server, openai};
 
-/// A value that nobody writes by chance; encoded, it has letters of every kind.
+/// A unique value whose encodings have all kinds of characters.
 const VALUE: &str = "open-sesame?73+15/é";
 
 const ENVIRONMENT: &str = "[program]\nenv = { TOKEN = { secret = \"MY_TOKEN\" } }\n\n[services.db]\nimage = \"x\"\negress = [\"db.example.com:443\"]\n";
@@ -48,7 +48,7 @@ fn an_environment_asks_and_the_user_allows() {
     assert_eq!(resumed.json()["outputs"]["env"], json!({"TOKEN": {"secret": "MY_TOKEN"}}));
     // The next run asks again.
     project.run(&["run", "reads"]).exits(7);
-    // A host without a port stands for all of its ports, and `*` for all hosts.
+    // A host without a port means all of its ports, and `*` means all hosts.
     for host in ["db.example.com", "DB.example.com:443", "*"] {
         project.run(&["run", "reads", "--allow-secret", "MY_TOKEN", "--allow-egress", host]).exits(0);
     }
@@ -179,13 +179,13 @@ async fn a_key_is_sent_once_the_user_allows_it() {
     project.run(&["run", "asks"]).exits(0);
     project.write("atoll.toml", &settings.replace("MY_DESK_KEY", "AWS_SECRET_ACCESS_KEY"));
     project.run(&["run", "asks"]).exits(7);
-    // The same in the user's own settings needs nothing.
+    // The same in the settings of the user needs no consent.
     let own = Project::new()
         .env("MY_DESK_KEY", "sk-desk-1234")
         .file("pipelines/asks.toml", ASKS)
         .file("home/.config/atoll/models.toml", &settings);
     own.run(&["run", "asks"]).exits(0);
-    // A project names no key for an address of the user's either.
+    // A project cannot set the key for an address of the user either.
     own.write("atoll.toml", "[providers.desk]\nkey_env = \"AWS_SECRET_ACCESS_KEY\"\n");
     own.run(&["run", "asks"]).exits(7).stderr_has("names the key");
 }
@@ -239,7 +239,7 @@ fn what_a_project_changes_is_said_first() {
              meaning of claude-sonnet-4-6 (claude-opus-4-6), price of gpt-5, agent claude"
         );
     }
-    // The same text is no change.
+    // The same text is not a change.
     let same = Project::new().file(
         "pipelines/own.toml",
         "atoll = 1\n[steps.a.set]\nx = \"{% include 'prompts/judge/system.md' %}\"\n",
@@ -249,7 +249,7 @@ fn what_a_project_changes_is_said_first() {
     assert!(!same.run(&["run", "own"]).exits(0).stderr.contains("has its own"));
 }
 
-/// A pipeline that gives `MY_TOKEN` to a command.
+/// A pipeline that passes `MY_TOKEN` to a command.
 fn gives(command: &str) -> String {
     format!(
         "atoll = 1\n[steps.a.shell]\nargv = [\"sh\", \"-c\", \"{command}\"]\nenv = {{ T = {{ secret = \"MY_TOKEN\" }} }}\n"
@@ -278,7 +278,7 @@ fn a_grant_belongs_to_the_pipeline_that_asks() {
     let shown = project.run(&["trust", "--yes", "pipelines/calls.toml"]).exits(0);
     shown.stdout_has("for `steps.a.shell.env.T` of pipelines/asks.toml").stdout_has("together with ");
     project.run(&["run", "calls"]).exits(0);
-    // What it calls has changed, and the file itself has not.
+    // A called pipeline has changed, but not the file itself.
     project.write("pipelines/asks.toml", &gives("echo stolen"));
     project.run(&["run", "calls"]).exits(7);
     project.run(&["trust", "--list"]).exits(0).stdout_has("asks.toml has changed: no longer trusted");
@@ -385,7 +385,7 @@ fn files_of_other_users_are_refused() {
         give_away(&project, path);
         let refused = words(&project).exits(3).stderr_has("belongs to the user with id 54321");
         assert!(refused.stderr.contains("ATOLL_SAFE_DIRECTORY="), "{}", refused.stderr);
-        // The user who called sudo is root already, and a directory may be declared safe.
+        // The user of sudo is already root, and a directory may be declared safe.
         let place = project.path("").display().to_string();
         let project = project.env("SUDO_UID", "54321");
         words(&project).exits(0);
@@ -395,12 +395,12 @@ fn files_of_other_users_are_refused() {
         let project = project.env("ATOLL_SAFE_DIRECTORY", "*");
         words(&project).exits(0);
     }
-    // A directory of runs that somebody else laid out.
+    // A data directory of another user.
     let project = project();
     words(&project).exits(0);
     give_away(&project, ".atoll");
     project.run(&["resume", "last"]).exits(3).stderr_has("belongs to the user with id 54321");
-    // Settings of the user that somebody else can write.
+    // Settings of the user that others can write.
     let project = Project::new()
         .file("pipelines/greet.toml", greet)
         .file("home/.config/atoll/models.toml", "[aliases]\n");
@@ -418,7 +418,8 @@ shell = { argv = ["sh", "-c", "test -n \"$TOKEN\" && echo ADDRESS"], env = { TOK
 to = "steps.sent.output.stdout | trim"
 "#;
 
-/// What is allowed to one pipeline is not allowed to another that asks for the same, nor to one that changes where it goes.
+/// Consent for one pipeline does not apply to another one with the same request, or to one that changes the
+/// target.
 #[test]
 fn a_trusted_pipeline_gives_nothing_to_another() {
     let changed =
@@ -436,7 +437,7 @@ fn a_trusted_pipeline_gives_nothing_to_another() {
     for name in ["other", "changed"] {
         project.run(&["run", name]).exits(7).stderr_has("MY_TOKEN");
     }
-    // What a trusted pipeline extends decides as well.
+    // The file that a trusted pipeline extends matters as well.
     project.run(&["trust", "--yes", "pipelines/changed.toml"]).exits(0);
     project.run(&["run", "changed"]).exits(0);
     project.write("pipelines/first.toml", &SENDS.replace("ADDRESS", "somewhere"));

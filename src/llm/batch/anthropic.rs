@@ -1,5 +1,5 @@
-//! Anthropic: the requests go with the batch, the answers come as JSON Lines. A batch carries no name of ours, and says
-//! what its requests are called only once it has ended.
+//! Anthropic batches: requests are sent with the batch, answers are returned as JSON Lines. A batch does
+//! not have our tag, and the names of its requests are available only after its end.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use crate::llm::dialect::number;
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
 
-/// The form.
+/// Batch API of Anthropic.
 pub(super) struct AnthropicBatches;
 
 impl BatchApi for AnthropicBatches {
@@ -47,7 +47,7 @@ impl BatchApi for AnthropicBatches {
         }
     }
 
-    /// The address is built and not taken from the batch: a key goes nowhere else.
+    /// The address is built and not read from the batch, so that the key is sent nowhere else.
     fn results(&self, provider: &Provider, batch: &Value) -> Vec<ResultsLocation> {
         let id = batch["id"].as_str().unwrap_or_default();
         vec![ResultsLocation::At(format!("{}/results", self.look(provider, id)))]

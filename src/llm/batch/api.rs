@@ -3,83 +3,83 @@ use crate::llm::registry::{Model, Provider, ProviderKind};
 use crate::value::Value;
 use crate::verb::Failure;
 
-/// How one provider takes batches: what to send, and how to read what comes back. Pure.
+/// Batch API of a provider: requests to send, and parsers for answers. Pure.
 pub(super) trait BatchApi: Send + Sync + 'static {
-    /// One request, whose body is as its dialect makes it, as the entry called `id`.
+    /// The entry `id` for a request with this body.
     fn entry(&self, id: &str, body: Value) -> Value;
 
-    /// Where the file goes that holds the entries; `None` where they go with the batch itself.
+    /// Address for uploading the file of entries; `None` if entries are sent with the batch.
     fn files(&self, _provider: &Provider) -> Option<String> {
         None
     }
 
-    /// Where to, and what to send, so that there is a batch with `batch_tag`.
+    /// Address and body for creating a batch with `batch_tag`.
     fn creation(&self, model: &Model, batch_tag: &str, entries: BatchEntries) -> (String, Value);
 
-    /// Where to look how far `batch` is.
+    /// Address of the status of `batch`.
     fn look(&self, provider: &Provider, batch: &str) -> String;
 
-    /// What a batch says of itself, when it is made, looked at or listed.
+    /// Parses a batch object after creation, polling or listing.
     fn state(&self, batch: &Value) -> BatchStatus;
 
-    /// Where the results of a batch that has ended are.
+    /// Locations of the results of a finished batch.
     fn results(&self, provider: &Provider, batch: &Value) -> Vec<ResultsLocation>;
 
-    /// The name of the entry that a result belongs to, where it has one, and what became of it.
+    /// Parses a result: the name of its entry, if it has one, and the outcome.
     fn result(&self, result: Value) -> (Option<String>, BatchResult);
 
-    /// Where the list of batches is, or the page of it behind `after`.
+    /// Address of the list of batches, or of the page after `after`.
     fn list(&self, provider: &Provider, after: Option<&str>) -> String;
 
-    /// The batches on a page, and what leads to the next page.
+    /// Parses a page of batches. Also returns the cursor of the next page.
     fn listed(&self, page: &Value) -> (Vec<BatchStatus>, Option<String>);
 }
 
-/// The entries of a batch that is about to be made.
+/// Entries of a new batch.
 pub(super) enum BatchEntries {
-    /// Themselves.
+    /// The entries themselves.
     Here(Vec<Value>),
-    /// The id of the file that holds them.
+    /// Id of the file with the entries.
     File(String),
 }
 
-/// What a batch says of itself.
+/// Status of a batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BatchStatus {
-    /// What the provider calls it.
+    /// Id at the provider.
     pub(super) id: String,
-    /// What we call it, where the provider keeps that.
+    /// Our tag, if the provider stores it.
     pub(super) batch_tag: Option<String>,
-    /// When it was made, where that can be read.
+    /// Time of creation, if known.
     pub(super) made_at: Option<Millis>,
-    /// How many of its requests have come to their end.
+    /// Number of finished requests.
     pub(super) done: u64,
-    /// How many it has.
+    /// Total number of requests.
     pub(super) total: u64,
-    /// How it ended, once it has.
+    /// End of the batch, once it has ended.
     pub(super) ended: Option<BatchEnd>,
 }
 
 impl BatchStatus {
-    /// What the provider calls it, if that is a name.
+    /// Id of the provider, if it is valid.
     pub(super) fn named(&self) -> Option<String> {
         const LONGEST: usize = 256;
         Some(self.id.clone()).filter(|id| !id.is_empty() && id.len() <= LONGEST)
     }
 }
 
-/// How a batch ended.
+/// End of a batch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BatchEnd {
-    /// Why requests without a result have none.
+    /// Reason for requests without a result.
     pub(super) rest: String,
-    /// What became of single requests beside what its results say, by their number.
+    /// Additional outcomes of single requests, by index.
     pub(super) apart: Vec<(u32, BatchResult)>,
-    /// What became of all others, where it is the same for them.
+    /// Outcome of all other requests, if it is the same.
     pub(super) all: Option<BatchResult>,
 }
 
-/// Where results are.
+/// Location of results.
 pub(super) enum ResultsLocation {
     /// JSON Lines at an address, in any order.
     At(String),
@@ -87,20 +87,20 @@ pub(super) enum ResultsLocation {
     Here(Vec<Value>),
 }
 
-/// What became of a request.
+/// Outcome of a request.
 #[derive(Clone, Debug)]
 pub(super) enum BatchResult {
-    /// The whole answer, as the provider gives it to a call that does not stream.
+    /// The complete answer, as for a call without streaming.
     Answered(Value),
-    /// The provider's complaint about it, with the status of HTTP where it says one.
+    /// Error of the provider, with the HTTP status if there is one.
     Refused { status: Option<u16>, error: Value },
-    /// It was not asked, and may be asked again: why.
+    /// The request was not processed and may be repeated, for this reason.
     Unasked(String),
-    /// Its batch could not be made or followed; `over` where there certainly is none.
+    /// The batch could not be created or polled; `over` if it certainly does not exist.
     Failed { failure: Failure, over: bool },
 }
 
-/// The form of `kind`. Whatever has none is refused where the registry is read.
+/// The batch API of `kind`. Kinds without one are refused when the registry is read.
 pub(super) fn of(kind: ProviderKind) -> &'static dyn BatchApi {
     match kind {
         ProviderKind::Openai | ProviderKind::Ollama => {
@@ -112,17 +112,17 @@ pub(super) fn of(kind: ProviderKind) -> &'static dyn BatchApi {
     }
 }
 
-/// What stands at `pointer`, taken out of `value`; nothing where there is nothing.
+/// Takes the value at `pointer` out of `value`; null if it is missing.
 pub(super) fn taken(value: &mut Value, pointer: &str) -> Value {
     value.pointer_mut(pointer).map(Value::take).unwrap_or_default()
 }
 
-/// `text` as it can stand in an address.
+/// `text` encoded for a URL.
 pub(super) fn encoded(text: &str) -> String {
     form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// The moment that `text` names.
+/// Parses a timestamp.
 pub(super) fn moment(text: Option<&str>) -> Option<Millis> {
     let moment: jiff::Timestamp = text?.parse().ok()?;
     Millis::try_from(moment.as_millisecond()).ok()

@@ -1,4 +1,4 @@
-//! What goes between us and a provider about batches.
+//! HTTP client for the batch API of a provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::llm::registry::{Provider, ProviderKind};
 use crate::llm::{dialect, provider_error, sse, transport};
 use crate::verb::{Failure, SecretText};
 
-/// How long one call may take, whatever it brings.
+/// Time limit of one call.
 const LIMIT: Duration = Duration::from_secs(900);
-/// Most bytes of an answer that is read as a whole, and of a complaint.
+/// Most bytes of an answer that is read completely, and of an error.
 const LONGEST: usize = 256 << 20;
 const LONGEST_COMPLAINT: usize = 64 << 10;
 
-/// A line to the provider of a batch.
+/// A client for the provider of a batch.
 pub(super) struct BatchClient<'a> {
     pub(super) context: &'a BatchContext,
     pub(super) form: &'static dyn BatchApi,
@@ -27,7 +27,7 @@ pub(super) struct BatchClient<'a> {
 }
 
 impl<'a> BatchClient<'a> {
-    /// A line with its key.
+    /// A client with the key of the provider.
     pub(super) async fn open(context: &'a BatchContext) -> Result<Self, Failure> {
         let provider = &context.model.provider;
         let key = context.models.key(provider).await?;
@@ -38,18 +38,18 @@ impl<'a> BatchClient<'a> {
         &self.context.model.provider
     }
 
-    /// What stands at `url`.
+    /// Sends a GET request to `url`.
     pub(super) async fn get(&self, url: &str) -> Result<Value, Failure> {
         self.json(self.context.models.client(self.provider())?.get(url)).await
     }
 
-    /// What comes of sending `body` to `url`, under a name that makes it the same however often it is sent.
+    /// Posts `body` to `url` with the idempotency key `name`.
     pub(super) async fn post(&self, url: &str, body: &Value, name: &str) -> Result<Value, Failure> {
         let call = self.context.models.client(self.provider())?.post(url).json(body);
         self.json(call.header("idempotency-key", name)).await
     }
 
-    /// What comes of sending `text` to `url` as the file called `name`.
+    /// Uploads `text` to `url` as the file `name`.
     pub(super) async fn file(&self, url: &str, name: &str, text: String) -> Result<Value, Failure> {
         let part = Part::text(text).file_name(format!("{name}.jsonl"));
         let part = part.mime_str("application/jsonl").map_err(|e| Failure::permanent(e.to_string()))?;
@@ -57,7 +57,8 @@ impl<'a> BatchClient<'a> {
         self.json(self.context.models.client(self.provider())?.post(url).multipart(parts)).await
     }
 
-    /// Hands every object at `url`, one a line, to `each` until that has enough. Fails at the end if there was another line.
+    /// Calls `each` for every JSON line at `url` until it returns false. Fails at the end if a line was
+    /// invalid.
     pub(super) async fn lines(
         &self,
         url: &str,
@@ -111,7 +112,7 @@ impl<'a> BatchClient<'a> {
         }
     }
 
-    /// Sends `call` as soon as the provider bears it, and reads what it says of it.
+    /// Sends `call` when the rate limiter allows it, and checks the status of the answer.
     async fn send(&self, mut call: RequestBuilder) -> Result<Response, Failure> {
         let provider = self.provider();
         if provider.kind == ProviderKind::Anthropic {
@@ -158,11 +159,11 @@ impl<'a> BatchClient<'a> {
     }
 
     fn endless(&self) -> Failure {
-        Failure::permanent(format!("{} sent more about a batch than can be read", self.provider().name))
+        Failure::permanent(format!("{} sent a batch answer that is too large", self.provider().name))
     }
 
     fn no_json(&self, error: &serde_json::Error) -> Failure {
         let name = &self.provider().name;
-        Failure::transient(format!("{name} sent something about a batch that is no JSON: {error}"))
+        Failure::transient(format!("{name} sent a batch answer that is not JSON: {error}"))
     }
 }

@@ -1,4 +1,4 @@
-//! Was it made? Asked for a tag that was noted before its batch was about to be made.
+//! Finds out whether a batch was created, by the tag that was recorded before the attempt.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use super::{BatchHandle, api};
 use crate::clock::millis;
 use crate::verb::Failure;
 
-/// Most pages of a list that are looked through.
+/// Most pages of a list that are read.
 const PAGES: usize = 50;
-/// How far the clocks of a provider and of this machine may be apart.
+/// Maximum difference between the clocks of a provider and of this machine.
 const SKEW: Duration = Duration::from_secs(3_600);
-/// A provider may still be at work on a call that was cut off: so long after it was about to be made, a batch that is not
-/// on the list was not made. Between two looks at the list there is at most so much time.
+/// Time after which an interrupted call has certainly been processed, so that a batch that is not listed
+/// does not exist. Also the longest pause between two checks.
 const SETTLED: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A batch ends after a day; so long, and a little, one that may be ours is waited for.
+/// How long to wait for a batch that may be ours: a batch ends after a day.
 const LONGEST: Duration = Duration::from_secs(26 * 3_600);
 
-/// What the provider calls the batch at `place`, if there is one.
+/// The provider's id of the batch at `place`, if it exists.
 pub(super) async fn seek(
     wire: &BatchClient<'_>,
     place: &BatchHandle,
@@ -28,7 +28,7 @@ pub(super) async fn seek(
     let clock = &*wire.context.clock;
     let mut pause = wire.context.terms.poll.0;
     loop {
-        // What is asked for after that moment would be on the list by then.
+        // After that time, the batch would be listed.
         let late = clock.now().saturating_sub(place.at) >= millis(SETTLED);
         if let Some(found) = listed(wire, place, say).await? {
             return Ok(Some(found));
@@ -41,7 +41,7 @@ pub(super) async fn seek(
     }
 }
 
-/// The same by what is on the list now.
+/// Checks the current list.
 async fn listed(
     wire: &BatchClient<'_>,
     place: &BatchHandle,
@@ -53,7 +53,7 @@ async fn listed(
     {
         return Ok(ours.named());
     }
-    // Whoever keeps no tag says what the requests are called, which begins with it: but only at the end.
+    // Providers without tags return the names of requests, which begin with the tag, but only after the end.
     for batch in listed.iter().filter(|batch| may_be(batch, place)) {
         if is_ours(wire, batch, place, say).await? {
             return Ok(batch.named());
@@ -62,7 +62,7 @@ async fn listed(
     Ok(None)
 }
 
-/// All batches on the list of the provider that are not older than `place`.
+/// All listed batches that are not older than `place`.
 async fn batches(wire: &BatchClient<'_>, place: &BatchHandle) -> Result<Vec<BatchStatus>, Failure> {
     let (mut found, mut after) = (Vec::new(), None);
     for _ in 0..PAGES {
@@ -79,11 +79,12 @@ async fn batches(wire: &BatchClient<'_>, place: &BatchHandle) -> Result<Vec<Batc
         return Ok(found);
     }
     let message = format!(
-        "cannot tell whether {} has the batch {} already: its list does not end",
+        "cannot determine whether {} already has the batch {}: its list of batches is too long",
         wire.provider().name,
         place.batch_tag
     );
-    Err(Failure::permanent(message).hint("look for it there, and cancel it or wait for its end"))
+    Err(Failure::permanent(message)
+        .hint("check the batch at the provider, and cancel it or wait for its end"))
 }
 
 fn is_young(batch: &BatchStatus, place: &BatchHandle) -> bool {
@@ -94,8 +95,8 @@ fn may_be(batch: &BatchStatus, place: &BatchHandle) -> bool {
     batch.batch_tag.is_none() && batch.total == u64::from(place.of)
 }
 
-/// Whether `batch`, which says nothing of us, holds our requests. One that still goes on is waited for: asking anew
-/// could mean to pay twice.
+/// Whether `batch`, which has no tag, contains our requests. Waits for it if it is still running, because a
+/// new batch could mean paying twice.
 async fn is_ours(
     wire: &BatchClient<'_>,
     batch: &BatchStatus,
@@ -116,13 +117,13 @@ async fn is_ours(
         }
         if !std::mem::replace(&mut told, true) {
             say(format!(
-                "{} does not say whose batch {} is before it has ended, and it may be this one: waiting for it",
+                "{} does not reveal the owner of batch {} before its end; it may be the batch of this run: waiting for it",
                 wire.provider().name,
                 batch.id
             ));
         }
         if wire.context.clock.now().saturating_sub(begun) > millis(LONGEST) {
-            return Err(Failure::permanent(format!("the batch {} does not end", batch.id)));
+            return Err(Failure::permanent(format!("the batch {} did not end in time", batch.id)));
         }
         wire.context.clock.sleep(pause).await;
         pause = pause.saturating_mul(2).min(wire.context.terms.poll.1);
@@ -143,7 +144,7 @@ async fn begins_with(
             false
         };
         match wire.lines(&url, first).await {
-            // Results that are no longer kept are those of another time.
+            // Expired results are too old to be ours.
             Err(failure) if failure.status() == Some(404) => {}
             read => read?,
         }

@@ -1,6 +1,6 @@
-//! Gemini: requests and answers go with the batch itself. Its other way, files, takes more at once, but needs several
-//! calls before there is a batch, of which only the last carries a name of ours; here one call makes it or does not, and
-//! what does not fit into one batch goes into another.
+//! Gemini batches: requests and answers are sent with the batch itself. The alternative, files, allows
+//! larger batches but needs several calls, of which only the last has our tag. Here, one call creates the
+//! batch, and requests that do not fit go into another batch.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use super::api::{
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
 
-/// The form.
+/// Batch API of Gemini.
 pub(super) struct GeminiBatches;
 
 impl BatchApi for GeminiBatches {
@@ -66,7 +66,7 @@ impl BatchApi for GeminiBatches {
         inlined.cloned().map(ResultsLocation::Here).into_iter().collect()
     }
 
-    /// Not all answers have come with the key of their request: then the order counts, which is that of the requests.
+    /// Some answers have no key; then they are in the order of the requests.
     fn result(&self, mut result: Value) -> (Option<String>, BatchResult) {
         let id = result["metadata"]["key"].as_str().map(str::to_owned);
         let outcome = match (taken(&mut result, "/response"), taken(&mut result, "/error")) {
@@ -90,13 +90,13 @@ impl BatchApi for GeminiBatches {
     }
 }
 
-/// What a batch as a whole is refused for. One that was cancelled has an error as well.
+/// The error of a batch as a whole. A cancelled batch has an error as well.
 fn complaint(batch: &Value, word: &str) -> Option<BatchResult> {
     let error = batch.get("error").filter(|error| !error.is_null() && word.ends_with("FAILED"))?;
     Some(refused(error.clone()))
 }
 
-/// Errors have the codes of gRPC.
+/// Errors have gRPC codes.
 fn refused(error: Value) -> BatchResult {
     const CANCELLED: u64 = 1;
     let status = match error["code"].as_u64().unwrap_or_default() {
@@ -114,7 +114,7 @@ fn refused(error: Value) -> BatchResult {
     BatchResult::Refused { status: Some(status), error }
 }
 
-/// A number, which this vendor writes as text.
+/// Parses a number, which this vendor sends as text.
 fn int64(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }

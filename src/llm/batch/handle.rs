@@ -7,51 +7,51 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{Clock, Millis};
 use crate::verb::{Failure, Progress};
 
-/// Where a request is: noted before a batch is made, and again when it is there.
+/// Location of a request: recorded before its batch is created, and again afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchHandle {
-    /// What the provider calls the batch, once it is there.
+    /// The provider's id of the batch, once it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
-    /// What we call it; it carries this tag at the provider.
+    /// Our tag of the batch.
     #[serde(rename = "mark")]
     pub batch_tag: String,
-    /// Which of its requests this is, from 0.
+    /// Index of the request in the batch, from 0.
     pub entry: u32,
-    /// How many it has.
+    /// Number of requests in the batch.
     pub of: u32,
-    /// When it was about to be made.
+    /// Time just before its creation.
     pub at: Millis,
 }
 
 /// A future of [`HandleStore`].
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
-/// The memory of an attempt for the places of its requests. What a future of it has done is on disk.
+/// Storage of an attempt for the locations of its requests. When a future resolves, the change is on disk.
 pub trait HandleStore: Send + Sync {
-    /// The place noted under `slot`.
+    /// The location under `slot`.
     fn find(&self, slot: &str) -> Option<BatchHandle>;
-    /// Notes a place.
+    /// Saves a location.
     fn keep(&self, slot: &str, place: BatchHandle) -> StoreFuture<'_, ()>;
-    /// Forgets a place: what was there is over.
+    /// Removes a finished location.
     fn forget(&self, slot: &str) -> StoreFuture<'_, ()>;
-    /// Forgets a place whose request came back without having been asked; says how often that has happened.
+    /// Removes a location whose request was not processed, and returns how often that has happened.
     fn lose(&self, slot: &str) -> StoreFuture<'_, u32>;
-    /// Marks the answer to be had at `slot` as paid for; says whether it was so marked already.
+    /// Marks the answer at `slot` as paid; returns whether it was already marked.
     fn pay(&self, slot: &str) -> bool;
 }
 
-/// What a request brings along that is to be asked in a batch.
+/// Options of a request in a batch.
 #[derive(Clone, Copy)]
 pub struct BatchOptions<'a> {
-    /// Which sample of its attempt it is.
+    /// Index of the sample in its attempt.
     pub sample: u32,
-    /// Whether it is asked once more because its first answer was empty: that is another request.
+    /// Whether it is repeated because its first answer was empty, which makes it another request.
     pub again: bool,
-    /// Where its place is noted.
+    /// Storage for its location.
     pub places: &'a dyn HandleStore,
-    /// The time.
+    /// Clock.
     pub clock: &'a Arc<dyn Clock>,
-    /// Hears how far the batch is.
+    /// Receives progress messages about the batch.
     pub progress: &'a Progress,
 }

@@ -1,10 +1,10 @@
-//! Requests that are asked together, at a lower price: many steps hand theirs in, each waits for its own answer.
-//! It must never know what a step does with its answer, nor forget a batch that may have been made.
-//! Start with [`ask`], which is one request; a [`PendingBatch`] is those that share a batch, `poller` makes and follows it,
-//! `seek` finds out after a crash whether it was made. A [`Form`] is pure: how one provider takes batches.
-//!
-//! No request is submitted twice: where it will be is written down ([`HandleStore`]) before a batch is made, under a tag that
-//! the batch carries, and whoever finds such a note and no batch asks the provider for the tag first.
+//! Batches of requests at a lower price: many steps submit requests, and each waits for its own answer.
+//! This module does not know what a step does with its answer, and never loses a batch that may have been
+//! created. Start with [`ask`], for one request. A [`PendingBatch`] contains the requests of a batch,
+//! `poller` creates and polls it, and `find_existing` finds out after a crash whether it was created. A
+//! [`BatchApi`](api::BatchApi) is the pure batch API of a provider. No request is submitted twice: its
+//! location is recorded ([`HandleStore`]) with the tag of the batch before the batch is created. If there
+//! is such a record without a batch, the provider is first asked for the tag.
 
 mod anthropic;
 mod api;
@@ -41,25 +41,25 @@ use poller::{BatchPoller, PollerStart};
 
 pub use handle::{BatchHandle, BatchOptions, HandleStore, StoreFuture};
 
-/// How often a request may come back without having been asked before it is given up.
+/// Number of times that a request may return unprocessed before it fails.
 const LOSSES: u32 = 3;
-/// How long to wait where a provider asks for patience and does not say for how long.
+/// Wait after a rate limit without a time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// All batches that are gathered, made and followed here.
+/// All batches that are collected, created and polled here.
 #[derive(Default)]
 pub(super) struct Batches {
-    /// Those that take more requests, by provider and model: the vendors want one model for each batch.
+    /// Batches that accept more requests, by provider and model, because a batch has one model.
     gathering: Mutex<HashMap<(String, String), Arc<PendingBatch>>>,
-    /// Those that are closed, by tag.
+    /// Closed batches, by tag.
     closed: Mutex<HashMap<String, Weak<PendingBatch>>>,
-    /// What became of marks without a batch, so that each is looked for once.
+    /// Results of searches for tags, so that each is searched once.
     sought: Mutex<HashMap<String, Arc<OnceCell<Option<String>>>>>,
-    /// Batches of which it has been said that they go on without us.
+    /// Batches that were reported as continuing without us.
     left: Mutex<HashSet<String>>,
 }
 
-/// What every part of this needs: who is asked, and on whose clock.
+/// Context of a batch: provider, model and clock.
 #[derive(Clone)]
 struct BatchContext {
     models: Models,
@@ -68,7 +68,7 @@ struct BatchContext {
     clock: Arc<dyn Clock>,
 }
 
-/// Asks `request` of `model` in a batch; what is remembered of it stands in `entry` under `slot`.
+/// Sends `request` to `model` in a batch. Its location is stored in `entry` under `slot`.
 pub(super) async fn ask(
     models: &Models,
     request: &ModelRequest,
@@ -76,7 +76,8 @@ pub(super) async fn ask(
     slot: &str,
     (asking, entry): (CallContext<'_>, BatchOptions<'_>),
 ) -> Result<ModelResponse, Failure> {
-    let terms = model.provider.batch.ok_or_else(|| Failure::permanent("there are no batches here"))?;
+    let terms =
+        model.provider.batch.ok_or_else(|| Failure::permanent("this provider does not support batches"))?;
     let context =
         BatchContext { models: models.clone(), model: model.clone(), terms, clock: entry.clock.clone() };
     let mut fitted = models.fitted(model);
@@ -101,17 +102,17 @@ pub(super) async fn ask(
         let Some(refused) = refused(&outcome, &body, request, &fitted).filter(|_| turn < REFUSALS) else {
             return settle(outcome, request, &context, slot, entry).await;
         };
-        // The others that were refused are asked again as well: they share another batch.
+        // Other refused requests are repeated as well, so they share another batch.
         entry.places.forget(slot).await?;
         if models.note(&fitted, &refused) {
             (asking.say)(refused.told(&fitted));
         }
         fitted = refused.applied(&fitted);
     }
-    Err(Failure::new(Class::Bug, "a request was refused once more than it is asked"))
+    Err(Failure::new(Class::Bug, "a request was refused more often than it was sent"))
 }
 
-/// The option that is refused, where an answer is of use without it.
+/// The refused option, if the request can be sent without it.
 fn refused(
     outcome: &BatchResult,
     sent: &Value,
@@ -127,7 +128,7 @@ fn refused(
     )
 }
 
-/// What `outcome` is for the one who asked.
+/// Converts `outcome` into the answer of a request.
 async fn settle(
     outcome: BatchResult,
     request: &ModelRequest,
@@ -141,14 +142,15 @@ async fn settle(
             let mut draft = PartialResponse::of(request);
             draft.closed = true;
             let read = dialect::of(model.provider.kind).whole(&mut draft, &body);
-            // What the provider says it used was paid for, also where the answer is an error.
+            // Reported usage was paid for, even if the answer is an error.
             let read = read.map_err(|error| {
                 let failure = provider_error::interrupted(&error.0, model, registry);
                 failure.spent(dialect::paid(&draft, request, model))
             });
             match read.and_then(|()| draft.finish(request, model)) {
                 Ok(answer) => return Ok(answer),
-                // Its place is kept: an attempt that resumes fetches it, asks once more, and pays for it once.
+                // The location is kept: a resumed attempt fetches the answer again, repeats the request,
+                // and pays for it once.
                 Err(failure) if dialect::is_worth_asking_again(&failure) => {
                     return Err(if entry.places.pay(slot) { failure.spent(Meter::new()) } else { failure });
                 }
@@ -176,7 +178,7 @@ async fn settle(
         BatchResult::Failed { failure, over: false } => return Err(failure),
         BatchResult::Failed { failure, over: true } => failure,
     };
-    // It is over: an attempt that follows asks anew.
+    // The request is finished: a later attempt sends it again.
     entry.places.forget(slot).await?;
     Err(match failure.class {
         Class::RateLimited if failure.retry_after_ms.is_none() => failure.retry_after(PATIENCE),
@@ -187,14 +189,16 @@ async fn settle(
 fn lost(model: &Model, why: &str, losses: u32) -> Failure {
     let name = model.full_name();
     if losses < LOSSES {
-        return Failure::transient(format!("{name} was not asked: {why}"));
+        return Failure::transient(format!("{name} did not process the request: {why}"));
     }
-    Failure::permanent(format!("{name} was not asked in {losses} batches, the last time because {why}"))
-        .hint("leave out `mode = \"batch\"`, or ask for less")
+    Failure::permanent(format!(
+        "{name} did not process the request in {losses} batches, the last time because {why}"
+    ))
+    .hint("remove `mode = \"batch\"`, or send smaller requests")
 }
 
 impl BatchContext {
-    /// The way back to the batch at `place`, if it was made.
+    /// Rejoins the batch at `place`, if it was created.
     async fn back_to(
         &self,
         place: BatchHandle,
@@ -213,8 +217,8 @@ impl BatchContext {
         }))
     }
 
-    /// What the provider calls the batch at `place`, if it was made before whoever noted that was cut off. All who ask for
-    /// the same batch ask the provider once.
+    /// The provider's id of the batch at `place`, if it was created before its process was interrupted.
+    /// Concurrent searches for the same batch share one request.
     async fn sought(&self, place: &BatchHandle, entry: BatchOptions<'_>) -> Result<Option<String>, Failure> {
         let cell = lock(&self.models.batches().sought).entry(place.batch_tag.clone()).or_default().clone();
         let seeking = async {
@@ -227,7 +231,7 @@ impl BatchContext {
 }
 
 impl Batches {
-    /// Hands in a request: it goes into the batch that is being gathered, or begins one.
+    /// Submits a request to the batch that is being collected, or starts one.
     fn submit(&self, context: &BatchContext, batch_request: BatchRequest) -> BatchTicket {
         let key = (context.model.provider.name.clone(), context.model.id.clone());
         let mut gathering = lock(&self.gathering);
@@ -245,13 +249,13 @@ impl Batches {
         ticket
     }
 
-    /// Waits with those who wait for the batch at `place` already, if there are any.
+    /// Joins the tickets for the batch at `place`, if there are any.
     fn join(&self, place: &BatchHandle, entry: BatchOptions<'_>) -> Option<BatchTicket> {
         let known = lock(&self.closed).get(&place.batch_tag).and_then(Weak::upgrade);
         known.and_then(|pending| pending.join(place.entry, entry.progress))
     }
 
-    /// Follows `batch`, which is at `place`, or joins those who do.
+    /// Polls `batch`, which is at `place`, or joins an existing poller.
     fn follow(
         &self,
         context: &BatchContext,
@@ -271,24 +275,24 @@ impl Batches {
         ticket
     }
 
-    /// Whether `batch` of the provider is one whose tag is known here.
+    /// Whether the batch of the provider is known here.
     fn knows(&self, batch: &str) -> bool {
         lock(&self.closed).values().filter_map(Weak::upgrade).any(|pending| pending.has(batch))
     }
 
-    /// Keeps `pending`, which is closed, under its tag, and no longer under the one it had before.
+    /// Registers the closed batch `pending` under its new tag instead of the old one.
     fn note(&self, pending: &Arc<PendingBatch>, batch_tag: &str) {
         self.forget(pending);
         lock(&self.closed).insert(batch_tag.to_owned(), Arc::downgrade(pending));
     }
 
-    /// Forgets `pending`.
+    /// Removes `pending`.
     fn forget(&self, pending: &Arc<PendingBatch>) {
         lock(&self.gathering).retain(|_, other| !Arc::ptr_eq(other, pending));
         lock(&self.closed).retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(pending)));
     }
 
-    /// Whether this is the first time that `batch` is left to itself.
+    /// Whether `batch` is reported as continuing without us for the first time.
     pub(super) fn leave(&self, batch: &str) -> bool {
         lock(&self.left).insert(batch.to_owned())
     }

@@ -1,4 +1,4 @@
-//! OpenAI: the requests lie in a file, the answers in another, the complaints in a third.
+//! OpenAI batches: requests, answers and errors are in separate files.
 
 use serde_json::json;
 
@@ -9,12 +9,12 @@ use crate::llm::dialect::number;
 use crate::llm::registry::{Model, Provider};
 use crate::value::Value;
 
-/// The key of a batch's metadata that holds our tag.
+/// Metadata key with our tag.
 const MARK: &str = "atoll";
 
-/// The form.
+/// Batch API of OpenAI.
 pub(super) struct OpenAiBatches {
-    /// The interface whose requests the batch holds.
+    /// Endpoint of the requests in the batch.
     pub(super) path: &'static str,
 }
 
@@ -109,14 +109,14 @@ impl BatchApi for OpenAiBatches {
     }
 }
 
-/// A batch whose file was not taken: lines that are at fault are named; what is not about a line is about all.
+/// A batch whose file was refused: errors with a line are for that request, others for all.
 fn failed(batch: &Value) -> BatchEnd {
     let mut ended = BatchEnd {
         rest: "its batch was refused because of another request".to_owned(),
         ..BatchEnd::default()
     };
     for error in batch["errors"]["data"].as_array().into_iter().flatten() {
-        // More than the account may have waiting: that passes.
+        // The account has too many pending requests, which is temporary.
         let crowded = error["code"].as_str().is_some_and(|code| code.contains("limit_exceeded"));
         let status = Some(if crowded { 429 } else { 400 });
         let outcome = BatchResult::Refused { status, error: error.clone() };

@@ -1,4 +1,4 @@
-//! Those whose requests share a batch.
+//! Requests that share a batch.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -12,14 +12,14 @@ use crate::llm::registry::Batching;
 use crate::value::{Digest, Value};
 use crate::verb::{Failure, Progress};
 
-/// The requests of one batch and those who wait for their answers. While it is open it takes more of them; then it is
-/// numbered, until all who are still there have noted their number; then it is sealed, and stays as it is.
+/// The requests of one batch and their waiting callers. It is first open for more requests; then it is
+/// numbered until all callers have recorded their index; then it is sealed and does not change any more.
 pub(super) struct PendingBatch {
-    /// Ends when nobody waits any more.
+    /// Cancelled when no caller waits any more.
     gone: CancellationToken,
-    /// What those who wait hold on to.
+    /// Guard that waiting callers share.
     here: Weak<DropGuard>,
-    /// Woken when no more requests fit in.
+    /// Notified when the batch is full.
     full: Notify,
     inside: Mutex<BatchState>,
 }
@@ -50,34 +50,34 @@ struct BatchMember {
     events: mpsc::UnboundedSender<BatchEvent>,
 }
 
-/// A request that is handed in.
+/// A submitted request.
 pub(super) struct BatchRequest {
-    /// Its body, as its dialect makes it; nothing for one that is in a batch already.
+    /// Body of the request; null if it is already in a batch.
     pub(super) body: Value,
-    /// Something that no other request has.
+    /// A unique value.
     pub(super) seed: String,
-    /// Hears how far the batch is.
+    /// Receives progress messages about the batch.
     pub(super) progress: Progress,
 }
 
-/// What those who wait are told.
+/// Event for a waiting caller.
 enum BatchEvent {
-    /// This is about to be the place of the request: to be noted before `noted` is answered.
+    /// The future location of the request, which must be recorded before `noted` is answered.
     Numbered { place: BatchHandle, noted: oneshot::Sender<()> },
-    /// The batch is there.
+    /// The batch was created.
     Made(BatchHandle),
-    /// What became of the request.
+    /// Outcome of the request.
     Over(BatchResult),
 }
 
-/// One who waits.
+/// A waiting caller.
 pub(super) struct BatchTicket {
     events: mpsc::UnboundedReceiver<BatchEvent>,
     _here: Arc<DropGuard>,
 }
 
 impl BatchTicket {
-    /// Waits until it is known what became of the request, noting its place under `slot` meanwhile.
+    /// Waits for the outcome of the request, and records its location under `slot` meanwhile.
     pub(super) async fn follow(
         mut self,
         places: &dyn HandleStore,
@@ -93,12 +93,12 @@ impl BatchTicket {
                 BatchEvent::Over(outcome) => return Ok(outcome),
             }
         }
-        Err(Failure::transient("the batch is not followed any more"))
+        Err(Failure::transient("the batch is not polled any more"))
     }
 }
 
 impl PendingBatch {
-    /// An open batch of one.
+    /// An open batch with one request.
     pub(super) fn begin(batch_request: BatchRequest, terms: &Batching) -> (Arc<Self>, BatchTicket) {
         let bytes = batch_request.size();
         let (pending, ticket) = Self::new(0, batch_request, BatchState { bytes, ..BatchState::default() });
@@ -108,7 +108,7 @@ impl PendingBatch {
         (pending, ticket)
     }
 
-    /// A sealed batch of one whose batch is at `place`.
+    /// A sealed batch with one request, for the existing batch at `place`.
     pub(super) fn follow(place: &BatchHandle, progress: &Progress) -> (Arc<Self>, BatchTicket) {
         let inside = BatchState {
             batch_tag: place.batch_tag.clone(),
@@ -138,7 +138,7 @@ impl PendingBatch {
         lock(&self.inside)
     }
 
-    /// Takes in one more request, or hands it back.
+    /// Adds a request, or returns it if it does not fit.
     pub(super) fn add(
         &self,
         batch_request: BatchRequest,
@@ -161,13 +161,13 @@ impl PendingBatch {
         Ok(ticket)
     }
 
-    /// No more requests fit in.
+    /// Closes the batch for more requests.
     fn close(&self, inside: &mut BatchState) {
         inside.phase = BatchPhase::Numbered;
         self.full.notify_one();
     }
 
-    /// Waits for the answer to request number `entry` as well, if the batch is sealed and not over.
+    /// Joins the waiting callers of request `entry`, if the batch is sealed and not finished.
     pub(super) fn join(&self, entry: u32, progress: &Progress) -> Option<BatchTicket> {
         let mut inside = self.inside();
         let here = self.here.upgrade().filter(|_| inside.phase == BatchPhase::Sealed)?;
@@ -180,33 +180,33 @@ impl PendingBatch {
         Some(ticket)
     }
 
-    /// Whether its batch is `batch`.
+    /// Whether it is the batch `batch` of the provider.
     pub(super) fn has(&self, batch: &str) -> bool {
         self.inside().batch.as_deref() == Some(batch)
     }
 
-    /// When its batch was about to be made.
+    /// Time just before its creation.
     pub(super) fn made_at(&self) -> Millis {
         self.inside().at
     }
 
-    /// Resolves when nobody waits any more.
+    /// Resolves when no caller waits any more.
     pub(super) fn deserted(&self) -> impl Future<Output = ()> + use<> {
         self.gone.clone().cancelled_owned()
     }
 
-    /// Resolves when no more requests fit in.
+    /// Resolves when the batch is full.
     pub(super) async fn filled(&self) {
         self.full.notified().await;
     }
 
-    /// How many there are.
+    /// Number of requests.
     pub(super) fn size(&self) -> usize {
         self.inside().members.len()
     }
 
-    /// Gives all who are still there their number in a batch with a new tag; resolves the answers when they have noted
-    /// it, and breaks them where they have left.
+    /// Assigns indexes to all waiting callers for a batch with a new tag. The receivers resolve when the
+    /// callers have recorded them, or fail if they have left.
     pub(super) fn number(&self, now: Millis) -> (BatchHandle, Vec<oneshot::Receiver<()>>) {
         let mut inside = self.inside();
         inside.phase = BatchPhase::Numbered;
@@ -229,7 +229,7 @@ impl PendingBatch {
         (inside.place(0), told)
     }
 
-    /// Closes it for good: these are the entries of its batch.
+    /// Seals the batch and returns its entries.
     pub(super) fn seal(&self, form: &dyn BatchApi) -> Vec<Value> {
         let mut inside = self.inside();
         inside.phase = BatchPhase::Sealed;
@@ -240,7 +240,7 @@ impl PendingBatch {
         inside.members.iter_mut().map(entry).collect()
     }
 
-    /// The batch is there.
+    /// The batch was created.
     pub(super) fn made(&self, batch: &str) {
         let mut inside = self.inside();
         inside.batch = Some(batch.to_owned());
@@ -249,18 +249,18 @@ impl PendingBatch {
         }
     }
 
-    /// Tells what became of request number `entry`.
+    /// Sends the outcome of request `entry`.
     pub(super) fn give(&self, entry: u32, outcome: BatchResult) {
         let mut inside = self.inside();
-        // Whoever waited for it before may have left.
+        // Earlier callers may have left.
         let waits = |member: &BatchMember| member.entry == entry && !member.events.is_closed();
         if let Some(at) = inside.members.iter().position(waits) {
             inside.members.swap_remove(at).tell(BatchEvent::Over(outcome));
         }
     }
 
-    /// The same of a request by its name, `at` its place among the results where it has none. Names of others are none of
-    /// this batch.
+    /// Sends the outcome of a request by its name, or by its index `at` among the results if it has none.
+    /// Unknown names are ignored.
     pub(super) fn give_named(&self, name: Option<&str>, at: usize, outcome: BatchResult) {
         let entry = match name {
             None => u32::try_from(at).ok(),
@@ -274,14 +274,14 @@ impl PendingBatch {
         }
     }
 
-    /// Tells everybody who still waits.
+    /// Sends `outcome` to all waiting callers.
     pub(super) fn end(&self, outcome: &BatchResult) {
         let mut inside = self.inside();
         inside.phase = BatchPhase::Over;
         inside.members.drain(..).for_each(|member| member.tell(BatchEvent::Over(outcome.clone())));
     }
 
-    /// Says something to the first who is there: it is the same for all.
+    /// The progress of the first waiting caller; messages are the same for all.
     pub(super) fn progress(&self) -> Option<Progress> {
         let inside = self.inside();
         let there = inside.members.iter().find(|member| !member.events.is_closed());
@@ -309,7 +309,7 @@ impl BatchState {
 
 impl BatchMember {
     fn tell(&self, event: BatchEvent) {
-        // Whoever has left needs to hear nothing.
+        // The caller may have left.
         self.events.send(event).ok();
     }
 }
@@ -319,7 +319,7 @@ impl BatchRequest {
         Self { body: Value::Null, seed: String::new(), progress: progress.clone() }
     }
 
-    /// Its length in bytes in a batch, with its name and what stands around it.
+    /// Its size in a batch in bytes, with its name and syntax.
     fn size(&self) -> usize {
         const AROUND: usize = 200;
         self.body.to_string().len() + AROUND

@@ -1,4 +1,4 @@
-//! Makes a batch and follows it to its end, for all who wait for it and no longer than they do.
+//! Creates a batch and polls it to its end, as long as callers wait for it.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,45 +15,45 @@ use super::{BatchContext, BatchHandle};
 use crate::clock::millis;
 use crate::verb::{Class, Failure, Note};
 
-/// How often a batch that is being gathered waits for one more request, all in all.
+/// Most waits for one more request while a batch is collected.
 const WAITS: u32 = 20;
-/// How often a batch is tried to be made where the provider does not say whether it was.
+/// Most attempts to create a batch if it is unclear whether it was created.
 const TURNS: u32 = 3;
-/// How often in a row looking at a batch may fail before those who wait are told.
+/// Consecutive failed polls before waiting callers fail.
 const SILENCES: u32 = 30;
 
-/// A provider may say for a while that there is no such batch, though it has just made it: for so long it is looked for
-/// again before it counts as gone, unless it was made so long ago that it may be gone indeed. Asked anew it would be paid
-/// twice.
+/// Time for which a missing batch is searched again, because a provider may not find a batch that it has
+/// just created, and a new batch would be paid twice. Does not apply to batches that are old enough to have
+/// been deleted.
 const ABSENT: Duration = Duration::from_secs(600);
 const OLD: Duration = Duration::from_secs(26 * 3_600);
 
-/// The one who looks after a batch.
+/// Poller of a batch.
 pub(super) struct BatchPoller {
     pub(super) context: BatchContext,
     pub(super) pending: Arc<PendingBatch>,
 }
 
-/// Where a poller begins.
+/// Initial state of a poller.
 pub(super) enum PollerStart {
     /// With an open batch.
     Gather,
-    /// With a batch that is there.
+    /// With an existing batch.
     Follow(String),
 }
 
-/// How a call that may be repeated went wrong.
+/// Error of a call that may be repeated.
 enum PollError {
-    /// For now.
+    /// Temporary error.
     Passing(Failure),
     /// The provider does not know the batch.
     Absent(Failure),
-    /// What becomes of all who wait.
+    /// Final outcome for all waiting callers.
     Last(BatchResult),
 }
 
 impl BatchPoller {
-    /// Looks after the batch until it is over or everybody has left.
+    /// Runs until the batch is finished or all callers have left.
     pub(super) async fn run(self, start: PollerStart) {
         let work = async {
             let outcome = match self.work(start).await {
@@ -84,7 +84,7 @@ impl BatchPoller {
                 self.say(&format!("{batch} at {}: {} requests", wire.provider().name, place.of));
                 self.follow(&wire, &batch, self.context.terms.poll.0).await
             }
-            // Others who wait for it come along soon.
+            // Other callers will join soon.
             PollerStart::Follow(batch) => {
                 let soon = self.context.terms.gather.min(self.context.terms.poll.0);
                 self.follow(&wire, &batch, soon).await
@@ -92,7 +92,7 @@ impl BatchPoller {
         }
     }
 
-    /// Waits until no more requests come.
+    /// Waits until there are no more requests.
     async fn gather(&self) {
         for _ in 0..WAITS {
             let before = self.pending.size();
@@ -107,13 +107,13 @@ impl BatchPoller {
         }
     }
 
-    /// Numbers those who are there until all have noted their number.
+    /// Numbers the requests until all callers have recorded their indexes.
     async fn number(&self) -> BatchHandle {
         loop {
             let (place, noted) = self.pending.number(self.context.clock.now());
             self.context.models.batches().note(&self.pending, &place.batch_tag);
             if noted.is_empty() {
-                // All have left: what runs this ends.
+                // All callers have left, so this task is about to end.
                 std::future::pending::<()>().await;
             }
             if join_all(noted).await.iter().all(Result::is_ok) {
@@ -122,7 +122,7 @@ impl BatchPoller {
         }
     }
 
-    /// Makes the batch; what the provider calls it.
+    /// Creates the batch; returns the provider's id.
     async fn make(&self, wire: &BatchClient<'_>, place: &BatchHandle) -> Result<String, BatchResult> {
         let over = |failure| BatchResult::Failed { failure, over: true };
         let entries = self.pending.seal(wire.form);
@@ -148,13 +148,14 @@ impl BatchPoller {
             if turn == TURNS {
                 return Err(BatchResult::Failed { failure, over: false });
             }
-            self.say(&format!("the batch is not there yet ({failure})"));
+            self.say(&format!("the batch was not created yet ({failure})"));
             self.context.clock.sleep(self.context.terms.poll.0).await;
             turn += 1;
         }
     }
 
-    /// One turn at making it. A call that fails without a verdict may have made it: the next turn looks first.
+    /// One attempt to create it. A call with an unclear result may have created it, so the next attempt
+    /// searches for it first.
     async fn made(
         &self,
         wire: &BatchClient<'_>,
@@ -171,14 +172,14 @@ impl BatchPoller {
         match wire.post(url, body, &place.batch_tag).await {
             Ok(made) => wire.form.state(&made).named().ok_or_else(|| {
                 let name = &wire.provider().name;
-                PollError::Passing(Failure::transient(format!("{name} made a batch without a name")))
+                PollError::Passing(Failure::transient(format!("{name} created a batch without an id")))
             }),
             Err(failure) if failure.class == Class::Transient => Err(PollError::Passing(failure)),
             Err(failure) => Err(PollError::Last(BatchResult::Failed { failure, over: true })),
         }
     }
 
-    /// Looks at the batch again and again until it has ended, and hands out what it has brought.
+    /// Polls the batch until it has ended, and distributes the results.
     async fn follow(
         &self,
         wire: &BatchClient<'_>,
@@ -205,7 +206,7 @@ impl BatchPoller {
                     {
                         return Err(BatchResult::Unasked("its provider no longer has its batch".to_owned()));
                     }
-                    self.say(&format!("{batch} is not found, and is looked for again ({failure})"));
+                    self.say(&format!("{batch} was not found, trying again ({failure})"));
                     continue;
                 }
                 Err(PollError::Last(outcome)) => return Err(outcome),
@@ -215,12 +216,12 @@ impl BatchPoller {
             if silences > SILENCES {
                 return Err(BatchResult::Failed { failure, over: false });
             }
-            self.say(&format!("{batch} cannot be looked at ({failure})"));
+            self.say(&format!("{batch} cannot be polled ({failure})"));
             pause = pause.max(Duration::from_millis(failure.retry_after_ms.unwrap_or(0)));
         }
     }
 
-    /// Looks at the batch once; how it ended, once it has and its results are handed out.
+    /// Polls the batch once; returns its end after distributing the results.
     async fn look(
         &self,
         wire: &BatchClient<'_>,
@@ -231,7 +232,7 @@ impl BatchPoller {
         let state = wire.form.state(&body);
         self.tell(batch, &state, told);
         let Some(ended) = state.ended else { return Ok(None) };
-        // What can be read is handed out, also next to something that cannot.
+        // Readable results are distributed even if others cannot be read.
         let mut unread = None;
         for results in wire.form.results(wire.provider(), &body) {
             if let Err(failure) = self.hand_out(wire, results).await {
@@ -255,7 +256,7 @@ impl BatchPoller {
             }
             ResultsLocation::At(url) => {
                 let each = |result| {
-                    // One without a name is nobody's.
+                    // A result without a name belongs to no request.
                     if let (Some(name), outcome) = wire.form.result(result) {
                         self.pending.give_named(Some(&name), 0, outcome);
                     }
@@ -266,7 +267,7 @@ impl BatchPoller {
         }
     }
 
-    /// Says how far the batch is, where that has changed.
+    /// Reports the progress of the batch if it has changed.
     fn tell(&self, batch: &str, state: &BatchStatus, told: &mut u64) {
         if state.done > *told {
             *told = state.done;
@@ -284,7 +285,7 @@ impl BatchPoller {
     }
 }
 
-/// What is to be made of a failed look at a batch.
+/// Classifies the failure of a poll.
 fn trouble(failure: Failure) -> PollError {
     match failure.class {
         Class::Transient | Class::RateLimited => PollError::Passing(failure),

@@ -1,4 +1,4 @@
-//! How providers take batches, and what models cost in them.
+//! Batch settings of providers, and prices of models in batches.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use serde::Deserialize;
 use super::entries::span;
 use super::{Model, Price, ProviderKind, RegistryError};
 
-/// How a provider takes batches.
+/// Batch settings of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// How long a batch that is being gathered waits for one more request.
+    /// Wait for one more request while a batch is collected.
     pub gather: Duration,
-    /// The first pause before a batch is looked at again, and the longest.
+    /// First and longest pause between two polls.
     pub poll: (Duration, Duration),
     /// Most requests of one batch.
     pub requests: usize,
@@ -20,7 +20,7 @@ pub struct Batching {
     pub bytes: usize,
 }
 
-/// `batch` of `[providers.NAME]`: whether it takes batches, or how.
+/// `batch` of `[providers.NAME]`: a boolean or settings.
 #[derive(Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum BatchEntry {
@@ -28,7 +28,7 @@ pub(super) enum BatchEntry {
     Said(BatchingEntry),
 }
 
-/// What may be said of it.
+/// Written batch settings.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchingEntry {
@@ -39,8 +39,8 @@ pub(super) struct BatchingEntry {
 }
 
 impl Batching {
-    /// What the vendors of `kind` take. Their limits of bytes are higher (200 MB, 256 MB; Gemini 20 MB with all that
-    /// is around the requests), but what is gathered lies in memory.
+    /// Limits of the vendors of `kind`. Their byte limits are higher (200 MB, 256 MB; Gemini 20 MB in
+    /// total), but collected requests are kept in memory.
     fn of(kind: ProviderKind) -> Self {
         let (requests, bytes) = match kind {
             ProviderKind::Openai | ProviderKind::OpenaiResponses => (50_000, 64 << 20),
@@ -53,14 +53,14 @@ impl Batching {
 }
 
 impl BatchEntry {
-    /// What it says of the provider `name`, which speaks `kind`.
+    /// The settings for the provider `name` with the wire format `kind`.
     pub(super) fn close(self, name: &str, kind: ProviderKind) -> Result<Option<Batching>, RegistryError> {
         let said = match self {
             Self::Plain(false) => return Ok(None),
             _ if kind == ProviderKind::Ollama => {
                 return Err(RegistryError {
-                    message: format!("[providers.{name}]: ollama takes no batches"),
-                    hint: Some("leave out `batch`".to_owned()),
+                    message: format!("[providers.{name}]: ollama does not support batches"),
+                    hint: Some("remove `batch`".to_owned()),
                 });
             }
             Self::Plain(true) => BatchingEntry::default(),
@@ -78,23 +78,23 @@ impl BatchEntry {
 }
 
 impl Model {
-    /// The same model as it is asked and paid in batches. Errors: its provider takes none, or nobody knows what it
-    /// costs there although its other prices are known.
+    /// The model with the prices of batches. Errors: its provider does not support batches, or its batch
+    /// price is unknown although other prices are known.
     pub fn in_batch(&self) -> Result<Self, RegistryError> {
         let name = self.full_name();
         let refused = |message: String, hint: &str| RegistryError { message, hint: Some(hint.to_owned()) };
         if self.provider.batch.is_none() {
             return Err(refused(
-                format!("`{name}` cannot be asked in batches: {} takes none", self.provider.name),
-                "leave out `mode = \"batch\"`; Anthropic, Gemini and OpenAI take batches",
+                format!("`{name}` cannot be used in batches: {} does not support them", self.provider.name),
+                "remove `mode = \"batch\"`; Anthropic, Gemini and OpenAI support batches",
             ));
         }
         let price = match self.price {
             None => None,
             Some(price) => Some(price.in_batch().ok_or_else(|| {
                 refused(
-                    format!("`{name}` has no price in batches"),
-                    "leave out `mode = \"batch\"`, or add `batch = 0.5` to its price in atoll.toml",
+                    format!("the batch price of `{name}` is unknown"),
+                    "remove `mode = \"batch\"`, or add `batch = 0.5` to its price in atoll.toml",
                 )
             })?),
         };
@@ -103,7 +103,7 @@ impl Model {
 }
 
 impl Price {
-    /// What a call in a batch costs; `None` where there are no batches.
+    /// Price of a call in a batch; `None` if there are no batches.
     pub fn in_batch(&self) -> Option<Self> {
         let share = self.batch?;
         Some(Self {

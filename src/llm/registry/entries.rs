@@ -1,4 +1,4 @@
-//! The tables `[providers.NAME]` and `[models."NAME"]` as they are written, and what they mean together.
+//! The tables `[providers.NAME]` and `[models."NAME"]` of settings, and how they are merged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use super::{
 use crate::verb::is_secret_name;
 use crate::visible::without_userinfo;
 
-const KEYS: &str = "[providers.NAME] takes kind, base_url, base_url_env, key_env, key_command, free, price, like, \
+const KEYS: &str = "the keys of [providers.NAME] are kind, base_url, base_url_env, key_env, key_command, free, price, like, \
                     concurrency, idle, batch, max_tokens_field, features; \
-                    [models.\"NAME\"] takes provider, id, context, max_output, default_output, features, price; \
-                    [aliases] takes NAME = \"model\" or a list";
-/// Calls under way at the same time, and silence, where a provider's entry says nothing.
+                    the keys of [models.\"NAME\"] are provider, id, context, max_output, default_output, features, price; \
+                    [aliases] has entries NAME = \"model\" or a list";
+/// Default number of concurrent calls, and default longest silence.
 const CONCURRENCY: usize = 128;
 const IDLE: Duration = Duration::from_secs(300);
 
-/// A file's tables, every key optional so that one file can extend another.
+/// The tables of a file. All keys are optional, so that one file can extend another.
 #[derive(Default, Deserialize)]
 pub(super) struct RegistryFile {
     #[serde(default)]
@@ -31,10 +31,10 @@ pub(super) struct RegistryFile {
     pub(super) models: BTreeMap<String, ModelEntry>,
     #[serde(default)]
     pub(super) aliases: BTreeMap<String, OneOrMany>,
-    /// Of providers, whether the project says where they are, and which key they get.
+    /// For each provider, whether its address and its key name are from the project.
     #[serde(skip)]
     of_project: BTreeMap<String, (bool, bool)>,
-    /// What the project changes of what is known without it.
+    /// Changes by the project.
     #[serde(skip)]
     changed: Vec<String>,
 }
@@ -107,15 +107,15 @@ macro_rules! features {
         }
 
         impl Features {
-            /// What a provider can do of which nothing is said.
+            /// Default features of a provider.
             const PLAIN: Self = Self { $($field: $plain,)+ };
 
-            /// What both can do.
+            /// Features that both have.
             pub(super) fn both(self, other: Self) -> Self {
                 Self { $($field: self.$field && other.$field,)+ }
             }
 
-            /// The names of what can be done, without what goes without saying.
+            /// Names of the features, without those that all models have.
             pub fn names(self) -> Vec<&'static str> {
                 const PLAIN: [&str; 2] = ["strict", "stream_options"];
                 let all = [$((stringify!($field), self.$field),)+];
@@ -141,7 +141,7 @@ features! {
 }
 
 impl RegistryFile {
-    /// What `more` says replaces what stands here, key by key.
+    /// Merges `more` key by key.
     pub(super) fn take(&mut self, more: Self) {
         for (name, entry) in more.providers {
             self.providers.entry(name).or_default().take(entry);
@@ -152,7 +152,7 @@ impl RegistryFile {
         self.aliases.extend(more.aliases);
     }
 
-    /// The same for the file of a project, which is remembered where it matters.
+    /// Merges the file of a project, and records security-relevant changes.
     pub(super) fn take_of_project(&mut self, more: Self) {
         for (name, entry) in &more.providers {
             let says = (entry.base_url.is_some(), entry.key_env.is_some());
@@ -216,7 +216,7 @@ impl RegistryFile {
     }
 }
 
-/// An alias stands for models, not for aliases, and hides none.
+/// Checks aliases: their targets are models, not aliases, and they do not hide models.
 fn sound(
     name: &str,
     meant: &[String],
@@ -228,14 +228,14 @@ fn sound(
         return wrong(format!("the alias `{name}` is the name of a model"), "give it another name");
     }
     if meant.is_empty() {
-        return wrong(format!("the alias `{name}` stands for nothing"), "name at least one model");
+        return wrong(format!("the alias `{name}` is empty"), "list at least one model");
     }
     for model in meant {
         if aliases.contains_key(model) {
-            return wrong(format!("the alias `{name}` stands for the alias `{model}`"), "name a model");
+            return wrong(format!("the alias `{name}` refers to the alias `{model}`"), "use a model");
         }
         registry.find(model).map_err(|error| RegistryError {
-            message: format!("the alias `{name}` stands for an {}", error.message),
+            message: format!("the alias `{name}` refers to an {}", error.message),
             ..error
         })?;
     }
@@ -246,9 +246,9 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
     let own_variable = || format!("{}_API_KEY", name.to_uppercase().replace('-', "_"));
     let missing = |key: &str| {
         RegistryError {
-        message: format!("[providers.{name}] has no `{key}`"),
+        message: format!("`{key}` is missing in [providers.{name}]"),
         hint: Some(
-            "a provider needs base_url, and kind = \"openai\", \"openai_responses\", \"anthropic\", \"gemini\" or \"ollama\""
+            "set base_url, and kind = \"openai\", \"openai_responses\", \"anthropic\", \"gemini\" or \"ollama\""
                 .to_owned(),
         ),
     }
@@ -258,13 +258,13 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
     let batch = entry.batch.map_or(Ok(None), |batch| batch.close(&name, kind))?;
     let base_url = entry.base_url.ok_or_else(|| missing("base_url"))?;
     if let Some(key) = entry.key_env.as_deref().filter(|key| !key.is_empty() && !is_secret_name(key)) {
-        // It may be the key itself: its length says enough.
+        // It may be the key itself, so only its length is shown.
         return Err(RegistryError {
             message: format!(
                 "[providers.{name}]: `key_env` is not the name of an environment variable ({} characters)",
                 key.chars().count()
             ),
-            hint: Some("name the variable that holds the key, e.g. key_env = \"MY_KEY\"".to_owned()),
+            hint: Some("set the variable with the key, for example key_env = \"MY_KEY\"".to_owned()),
         });
     }
     if base_url
@@ -274,9 +274,9 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
     {
         return Err(RegistryError {
             message: format!(
-                "[providers.{name}]: `base_url` holds a user name or password, which would be shown"
+                "[providers.{name}]: `base_url` contains a user name or password, which would be shown"
             ),
-            hint: Some("name the variable that holds the key in `key_env`".to_owned()),
+            hint: Some("set the variable with the key in `key_env`".to_owned()),
         });
     }
     Ok(Provider {
@@ -307,11 +307,11 @@ fn provider(name: String, entry: ProviderEntry) -> Result<Provider, RegistryErro
 fn zero(name: &str, key: &str) -> RegistryError {
     RegistryError {
         message: format!("[providers.{name}]: `{key}` is 0"),
-        hint: Some("give a whole number from 1 on, or leave it out".to_owned()),
+        hint: Some("use a whole number from 1, or remove it".to_owned()),
     }
 }
 
-/// The span of time that `text` writes under `key` of the provider `name`; zero is none.
+/// Parses the duration `text` of the key `key` of the provider `name`. Zero is an error.
 pub(super) fn span(name: &str, key: &str, text: &str) -> Result<Duration, RegistryError> {
     crate::duration::parse(text).ok().filter(|span| !span.is_zero()).ok_or_else(|| RegistryError {
         message: format!("[providers.{name}]: `{key}` is not a duration: {text}"),
@@ -330,8 +330,8 @@ fn model(
             Some((home, rest)) => (home.to_owned(), id.unwrap_or_else(|| rest.to_owned())),
             None => {
                 return Err(RegistryError {
-                    message: format!("[models.\"{name}\"] has no `provider`"),
-                    hint: Some("add provider = \"…\", or name the model \"provider/name\"".to_owned()),
+                    message: format!("`provider` is missing in [models.\"{name}\"]"),
+                    hint: Some("add provider = \"…\", or use the name \"provider/name\"".to_owned()),
                 });
             }
         },
@@ -344,7 +344,7 @@ fn model(
     if let Some((key, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
         return Err(RegistryError {
             message: format!("[models.\"{name}\"]: `{key}` is 0"),
-            hint: Some("give a number of tokens, or leave it out".to_owned()),
+            hint: Some("use a number of tokens, or remove it".to_owned()),
         });
     }
     let provider = providers.get(&home).ok_or_else(|| unknown_provider(name, &home, providers.keys()))?;

@@ -1,4 +1,4 @@
-//! What the file of a project may say of providers, and what it may only ask for.
+//! What the file of a project may change about providers, and what needs the consent of the user.
 
 use serde::de::{Deserialize, Deserializer, Error};
 
@@ -6,8 +6,9 @@ use super::{Provider, Registry, Withheld};
 use crate::value::Value;
 
 impl Registry {
-    /// The same registry without the keys that a project would have sent: address and key of a provider must come from the
-    /// user or from Atoll itself, or `allowed` must allow the key. `file` is the project's.
+    /// The registry without keys that would be sent because of a project: address and key of a provider
+    /// must be from the user or from Atoll itself, or `allowed` must allow the key. `file` is the file of
+    /// the project.
     #[must_use]
     pub fn withheld(&self, file: &str, allowed: &dyn Fn(&str) -> bool) -> Self {
         self.with_providers(|provider| {
@@ -24,21 +25,21 @@ impl Registry {
                     provider.shown_url()
                 ),
                 hint: format!(
-                    "allow it with `--allow-secret {key}`, remember it with `atoll trust {file}`, or describe \
-                     [providers.{name}] in your own ~/.config/atoll/models.toml"
+                    "allow it with `--allow-secret {key}`, or permanently with `atoll trust {file}`, or define \
+                     [providers.{name}] in ~/.config/atoll/models.toml"
                 ),
             };
             Some(Provider { withheld: Some(withheld), ..provider.clone() })
         })
     }
 
-    /// What the project changes of models and providers that are known without it, in words such as `price of gpt-5`.
+    /// Changes by the project to known models and providers, such as `price of gpt-5`.
     pub fn changed_by_project(&self) -> impl Iterator<Item = &str> {
         self.changed.iter().map(String::as_str)
     }
 }
 
-/// What a project's settings ask for of providers, a line each: which key would be sent where.
+/// Requests of a project's settings for providers, one line each: which key would be sent where.
 pub fn requests(text: &str) -> Vec<String> {
     let settings: Value = crate::value::parse_toml(text).unwrap_or_default();
     let providers = settings["providers"].as_object().into_iter().flatten();
@@ -64,10 +65,10 @@ pub fn requests(text: &str) -> Vec<String> {
     providers.filter_map(line).collect()
 }
 
-/// The highest price, a dollar a token: more is a slip.
+/// Highest price, one dollar per token; higher ones are mistakes.
 const DEAREST: f64 = 1e6;
 
-/// A price: a negative or unlimited one would make spending meaningless.
+/// Reads a price, which must not be negative or infinite.
 pub(super) fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let price = f64::deserialize(from)?;
     if (0.0..=DEAREST).contains(&price) {
@@ -88,7 +89,7 @@ pub(super) fn maybe_dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option
 pub(super) fn maybe_share<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     match Option::<f64>::deserialize(from)? {
         Some(share) if !(0.0..=1.0).contains(&share) => {
-            Err(D::Error::custom(format!("`batch` is a share from 0 to 1, not {share}")))
+            Err(D::Error::custom(format!("`batch` is a factor from 0 to 1, not {share}")))
         }
         share => Ok(share),
     }

@@ -84,9 +84,9 @@ fn mistakes_in_an_extension_say_where() {
     assert!(error.message.starts_with("atoll.toml: TOML parse error at line 2"), "{error}");
     assert!(error.message.contains("prise"), "{error}");
     let error = Registry::extended("atoll.toml", "[providers.acme]\nkind = \"openai\"").unwrap_err();
-    assert_eq!(error.message, "[providers.acme] has no `base_url`");
+    assert_eq!(error.message, "`base_url` is missing in [providers.acme]");
     let error = Registry::extended("atoll.toml", "[models.mine]\ncontext = 5").unwrap_err();
-    assert_eq!(error.message, "[models.\"mine\"] has no `provider`");
+    assert_eq!(error.message, "`provider` is missing in [models.\"mine\"]");
     let error = Registry::extended("atoll.toml", "[models.\"acmee/x\"]\ncontext = 5").unwrap_err();
     assert!(error.message.contains("unknown provider `acmee`"), "{error}");
 }
@@ -131,7 +131,7 @@ fn batches_cost_their_share_where_there_are_any() {
         assert!(embedded().find(name).unwrap().in_batch().is_ok(), "{name}");
     }
     let error = embedded().find("openrouter/x/y").unwrap().in_batch().unwrap_err();
-    assert_eq!(error.message, "`openrouter/x/y` cannot be asked in batches: openrouter takes none");
+    assert_eq!(error.message, "`openrouter/x/y` cannot be used in batches: openrouter does not support them");
 }
 
 #[test]
@@ -153,5 +153,5 @@ fn how_a_provider_takes_batches_can_be_said() {
     assert_eq!(error.message, "[providers.x]: `batch` is not a duration: soon");
     assert!(of("{ pole = 5 }").is_err());
     let error = Registry::extended("atoll.toml", "[providers.ollama]\nbatch = true").unwrap_err();
-    assert_eq!(error.message, "[providers.ollama]: ollama takes no batches");
+    assert_eq!(error.message, "[providers.ollama]: ollama does not support batches");
 }

@@ -1,5 +1,5 @@
-//! A limit that Docker has no option for: the disk of a container.
-#![expect(clippy::disallowed_methods, reason = "looks at directories of the daemon, again and again")]
+//! A limit for the disk usage of a container, for which Docker has no option.
+#![expect(clippy::disallowed_methods, reason = "reads directories of the daemon periodically")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use bollard::query_parameters::{InspectContainerOptionsBuilder, KillContainerOpt
 use super::Engine;
 use crate::confine::{FILES, Limits, Overrun, Watch, Watching};
 
-/// How often the daemon is asked for the size of a container whose directory cannot be read.
+/// Interval of requests for the size of a container whose directory cannot be read.
 const SELDOM: Duration = Duration::from_secs(2);
 
-/// What a container may still write, and how that is seen.
+/// How the disk usage of a container is measured, and its limit.
 pub(super) enum DiskWatch {
-    /// By reading the directory in which the daemon keeps what it writes.
+    /// By reading its directory in the data of the daemon.
     Directory { container: String, watching: Watching },
-    /// By asking the daemon, where that directory cannot be read or is not told.
+    /// By requests to the daemon, if that directory is unknown or cannot be read.
     Daemon { container: String, start: u64, most: u64 },
 }
 
 impl Engine {
-    /// Notes what a container has on its disk.
+    /// Records the current disk usage of a container.
     pub(super) async fn begin_watch(&self, container: &str, disk: u64) -> DiskWatch {
         let limits = Limits { disk: Some(disk), files: Some(FILES), ..Limits::default() };
         match self.directories(container).await {
@@ -38,13 +38,13 @@ impl Engine {
         }
     }
 
-    /// The directories that a container writes to, where all of them can be read.
+    /// The directories that a container writes to, if all of them can be read.
     async fn directories(&self, container: &str) -> Option<Vec<PathBuf>> {
         let options = InspectContainerOptionsBuilder::new().build();
         let found = self.api.inspect_container(container, Some(options)).await.ok()?;
         let own = PathBuf::from(found.graph_driver?.data.get("UpperDir")?);
         let volumes = found.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.source);
-        // Memory has no source.
+        // Volumes in memory have no source.
         let volumes = volumes.filter(|source| !source.is_empty());
         let roots: Vec<PathBuf> = std::iter::once(own).chain(volumes.map(PathBuf::from)).collect();
         roots.iter().all(|root| readable(root)).then_some(roots)
@@ -62,11 +62,12 @@ impl Engine {
         found.size_rw.and_then(|size| u64::try_from(size).ok())
     }
 
-    /// Waits until a container has written too much.
+    /// Waits until a container exceeds its limit.
     pub(super) async fn overrun(&self, watched: DiskWatch) -> Overrun {
         let (container, start, most) = match watched {
             DiskWatch::Directory { container, watching } => {
-                // It runs by now: files without a name are found by the processes that hold them.
+                // The container is running, so deleted files are found through the processes that keep them
+                // open.
                 let process = self.process(&container).await;
                 return Arc::new(watching.of(None, process)).overrun().await;
             }
@@ -81,10 +82,10 @@ impl Engine {
         }
     }
 
-    /// Kills a container with all that runs in it.
+    /// Kills a container with all its processes.
     pub(super) async fn kill_now(&self, container: &str) {
         let kill = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        // One that has ended meanwhile is no error.
+        // It may have ended meanwhile.
         let _ = self.api.kill_container(container, Some(kill)).await;
     }
 }

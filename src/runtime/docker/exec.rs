@@ -1,4 +1,4 @@
-#![expect(clippy::disallowed_methods, reason = "measures how long a command runs")]
+#![expect(clippy::disallowed_methods, reason = "measures the duration of a command")]
 
 use std::time::Instant;
 
@@ -73,7 +73,7 @@ impl ContainerPair {
         feed.abort();
         cleanup.now().await;
         let exit_code = if in_time {
-            api.inspect_exec(&id).await.map_err(|e| ours("read how a command ended", &e))?.exit_code
+            api.inspect_exec(&id).await.map_err(|e| ours("read the exit code of a command", &e))?.exit_code
         } else {
             None
         };
@@ -92,8 +92,9 @@ impl ContainerPair {
         if spec.files.is_empty() {
             return Ok(());
         }
-        let packed =
-            |e: std::io::Error| Failure::permanent(format!("the command's files cannot be written: {e}"));
+        let packed = |e: std::io::Error| {
+            Failure::permanent(format!("the files of the command cannot be written: {e}"))
+        };
         let mut tar = tar::Builder::new(Vec::new());
         for (path, text) in &spec.files {
             let mut header = tar::Header::new_gnu();
@@ -108,11 +109,11 @@ impl ContainerPair {
             .api
             .upload_to_container(&self.service, Some(options), bollard::body_full(bytes.into()))
             .await;
-        sent.map_err(|e| ours("write a command's files", &e))
+        sent.map_err(|e| ours("write the files of a command", &e))
     }
 }
 
-/// Ends what a command left behind, also when nobody waits for the command any more.
+/// Ends leftover processes of a command, also if the command is no longer awaited.
 pub(super) struct CommandCleanup {
     pub(super) socket: std::path::PathBuf,
     pub(super) mark: Option<String>,

@@ -1,9 +1,8 @@
-//! Services as containers, through the Docker Engine's interface. It must never know the process runtime.
-//! Start with [`Engine`]; `start` holds what a container may do, `build/` follows Dockerfiles.
-//!
-//! A service's container has no network at all unless it asks for egress. We reach it all the same: a second, tiny
-//! container shares its network and process namespaces and holds an agent, which listens on a Unix socket in a
-//! directory of ours. That needs a daemon on this machine.
+//! Services as containers, through the Docker Engine API. This module does not know the process runtime.
+//! Start with [`Engine`]. `start` has the limits of containers, `build/` carries out Dockerfiles. The
+//! container of a service has no network unless it has egress. It is reached through a second, tiny
+//! container, which shares its network and process namespaces and runs an agent. The agent listens on a
+//! Unix socket in one of our directories, so the daemon must run on this machine.
 
 mod build;
 mod disk_watch;
@@ -30,23 +29,23 @@ const ADDRESS: &str = "atoll.address";
 const OWNER: &str = "atoll.owner";
 const HOUSE: &str = "atoll.house";
 
-/// What an image of a build was made by, so that the same is not done again.
+/// Label with the cache key of an image.
 const LAYER: &str = "atoll.layer";
 
-/// A Docker daemon that answers. Cheap to clone.
+/// A Docker daemon that is reachable. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     api: Docker,
     init: bool,
-    /// Whether it filters system calls.
+    /// Whether it supports seccomp filters.
     seccomp: bool,
-    /// The directory that the runs of this process are kept in: images of other houses are not ours to judge.
+    /// The data directory of this process. Images of other data directories are left alone.
     house: PathBuf,
 }
 
 impl Engine {
-    /// Connects to the daemon at `host` (`unix:///path`), or at the usual socket. What it makes is labelled as that
-    /// of the absolute path `house`.
+    /// Connects to the daemon at `host` (`unix:///path`), or at the default socket. Everything that it
+    /// creates is labelled with the absolute path `house`.
     pub async fn connect(host: Option<&str>, house: &Path) -> Result<Self, Failure> {
         let unreachable = |why: &dyn std::fmt::Display| {
             Failure::transient(format!("the Docker daemon does not answer: {why}"))
@@ -78,11 +77,11 @@ impl Engine {
     }
 }
 
-/// The daemon's trouble is ours.
+/// A failure of the daemon, which is not the fault of the product.
 fn ours(doing: &str, error: &Error) -> Failure {
     let failure = Failure::transient(format!("cannot {doing}: {error}"));
     if error.to_string().contains("no space left on device") {
-        return failure.hint("free some disk space, e.g. with `docker system prune`");
+        return failure.hint("free some disk space, for example with `docker system prune`");
     }
     failure
 }

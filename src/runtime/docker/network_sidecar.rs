@@ -1,4 +1,4 @@
-//! The network of a service that reaches others by name.
+//! The network of a service that can reach other services by name.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use crate::relay::{Keepalive, Orders, Tunnel};
 use crate::runtime::service::{RuntimeSettings, ServiceLinks, ServiceSpec};
 use crate::verb::Failure;
 
-/// A container that has the network of a service: the doors that lead out of it are open before the service starts.
-/// Dropped, it is removed.
+/// A container that owns the network of a service, so that its tunnels are open before the service starts.
+/// Dropping it removes it.
 pub(super) struct NetworkSidecar {
     engine: Engine,
     container: String,
@@ -25,12 +25,12 @@ pub(super) struct NetworkSidecar {
 }
 
 impl NetworkSidecar {
-    /// Its id, for `container:ID`.
+    /// Id of the container, for `container:ID`.
     pub(super) fn container(&self) -> &str {
         &self.container
     }
 
-    /// Removes it. May be called again.
+    /// Removes the container. May be called repeatedly.
     pub(super) async fn remove(&self) {
         drop(self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).take());
         if !self.gone.swap(true, Ordering::Relaxed) {
@@ -51,7 +51,7 @@ impl Drop for NetworkSidecar {
 }
 
 impl Engine {
-    /// Starts a container whose network a service is to have, with its doors open.
+    /// Starts a container with open tunnels, whose network a service will use.
     pub(super) async fn hold_network(
         &self,
         id: &str,
@@ -62,7 +62,7 @@ impl Engine {
         let dir = own_dir()?;
         let body = holder_body(links, spec.egress, dir.path(), &settings.program)?;
         let made = self.create(&format!("{id}-network"), &spec.tag, body).await;
-        let container = made.map_err(|e| ours("make the container of a network", &e))?;
+        let container = made.map_err(|e| ours("create the container of a network", &e))?;
         let holder = NetworkSidecar {
             engine: self.clone(),
             container,

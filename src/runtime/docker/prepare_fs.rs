@@ -1,4 +1,4 @@
-//! What a container finds there beside its image: files and volumes.
+//! Files and volumes of a container in addition to its image.
 
 use std::path::Path;
 
@@ -12,8 +12,9 @@ use crate::runtime::service::{OwnerTag, PlacedAs, ServiceSpec};
 use crate::verb::Failure;
 
 impl Engine {
-    /// Puts files into a container that does not run yet, and opens its volumes to whichever user its image runs as: who
-    /// shares one may be another user. The inner error is the image's: something in it is in the way.
+    /// Copies files into a container that is not running yet, and makes its volumes writable for the user
+    /// of its image, because services that share one may have different users. The inner error is the fault
+    /// of the image.
     pub(super) async fn furnish(
         &self,
         container: &str,
@@ -34,7 +35,7 @@ impl Engine {
         for file in &spec.files {
             let mut header = tar::Header::new_gnu();
             let appended = match &file.what {
-                // The user of the image may be another than the owner of the file.
+                // The user of the image may differ from the owner of the file.
                 PlacedAs::File { bytes, executable, .. } => {
                     header.set_size(bytes.len() as u64);
                     header.set_mode(if *executable { 0o755 } else { 0o644 });
@@ -62,9 +63,9 @@ impl Engine {
         match sent {
             Ok(()) => Ok(Ok(())),
             Err(e) if matches!(status_of(&e), Some(400 | 403 | 404)) => {
-                Ok(Err(format!("files cannot be put into its image: {e}")))
+                Ok(Err(format!("files cannot be copied into its image: {e}")))
             }
-            Err(e) => Err(ours("put files into a container", &e)),
+            Err(e) => Err(ours("copy files into a container", &e)),
         }
     }
 
@@ -73,24 +74,24 @@ impl Engine {
         let _ = self.api.remove_container(container, Some(force)).await;
     }
 
-    /// Makes a volume.
+    /// Creates a volume.
     pub async fn make_volume(&self, name: &str, tag: &OwnerTag) -> Result<(), Failure> {
         let options = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(self.labels(tag)),
             ..VolumeCreateRequest::default()
         };
-        self.api.create_volume(options).await.map(drop).map_err(|e| ours("make a volume", &e))
+        self.api.create_volume(options).await.map(drop).map_err(|e| ours("create a volume", &e))
     }
 
-    /// Removes a volume with all that is in it.
+    /// Removes a volume with its content.
     pub async fn drop_volume(&self, name: &str) {
         let force = RemoveVolumeOptionsBuilder::new().force(true).build();
         let _ = self.api.remove_volume(name, Some(force)).await;
     }
 }
 
-/// A path of a container as archives name it.
+/// A container path in the form that archives use.
 fn inside(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }

@@ -13,7 +13,7 @@ use crate::runtime::service::{Leftovers, ProcessIdentity, Reaped};
 type Labels = HashMap<String, String>;
 
 impl Engine {
-    /// Removes the leftovers of dead processes. What cannot be removed is left for the next time.
+    /// Removes leftovers of dead processes. The next call retries those that cannot be removed.
     pub async fn reap(&self, leftovers: Leftovers<'_>, reaped: &mut Reaped) {
         let label = match leftovers {
             Leftovers::Of(run) => format!("{RUN}={run}"),
@@ -56,7 +56,7 @@ impl Engine {
         self.api.remove_image(name, Some(force), None).await.is_ok()
     }
 
-    /// Whether a run that goes on may need the image, as far as we can know.
+    /// Whether a run that may be resumed could need the image.
     fn is_needed(&self, labels: &Labels, kept: &[RunId]) -> bool {
         match labels.get(HOUSE).map(Path::new) {
             Some(house) if house == self.house => {

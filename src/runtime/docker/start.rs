@@ -28,10 +28,10 @@ use crate::relay::{self, Keepalive, Orders};
 use crate::runtime::service::{self, Boot, Log, OwnerTag, RuntimeSettings, ServiceExit, ServiceSpec};
 use crate::verb::{Class, Failure};
 
-/// The empty image that the agent's container is made of.
+/// The empty image for the container of the agent.
 const AGENT_IMAGE: &str = "atoll-agent:1";
 
-/// A service's container and the agent's beside it.
+/// The container of a service and that of its agent.
 pub(super) struct ContainerPair {
     pub(super) engine: Engine,
     pub(super) service: String,
@@ -44,7 +44,7 @@ pub(super) struct ContainerPair {
 }
 
 impl Engine {
-    /// Starts a container and an agent beside it.
+    /// Starts a container and its agent.
     pub async fn start(
         &self,
         id: &str,
@@ -62,13 +62,13 @@ impl Engine {
         let like = body.host_config.clone().unwrap_or_default();
         let service = match self.create(id, &spec.tag, body).await {
             Ok(service) => service,
-            // The daemon finds fault with the image's own configuration: it has no command, say.
+            // The daemon rejects the configuration of the image, for example because it has no command.
             Err(e) if status_of(&e) == Some(400) => return Ok(Boot::never(spec, &e.to_string())),
             Err(e) if status_of(&e) == Some(404) => {
-                return Err(Failure::permanent(format!("there is no image `{}`", spec.image))
+                return Err(Failure::permanent(format!("unknown image `{}`", spec.image))
                     .hint("build it with a `docker_build` step, or `docker pull` it"));
             }
-            Err(e) => return Err(ours("make a container", &e)),
+            Err(e) => return Err(ours("create a container", &e)),
         };
         let (exited, exit) = watch::channel(None);
         let log = spec.log();
@@ -84,13 +84,14 @@ impl Engine {
         });
         let abandoned = Removal(Some(pair.clone()));
         if let Err(reason) = self.furnish(&service, spec).await? {
-            // The container goes with `abandoned`.
+            // `abandoned` removes the container.
             return Ok(Boot::never(spec, &reason));
         }
         let watched = self.begin_watch(&service, spec.disk).await;
         if let Err(e) = self.api.start_container(&service, None::<StartContainerOptions>).await {
             let text = e.to_string();
-            // The daemon does not say whose fault it is: a container of ours tells, all else being equal.
+            // The daemon does not say who is at fault; a test with our own container and the same settings
+            // shows it.
             let answered = status_of(&e).is_some();
             let (control, program) = (format!("{id}-control"), &settings.program);
             if !answered || !self.can_start(&control, &spec.tag, like, program).await {
@@ -106,7 +107,7 @@ impl Engine {
         }
         tokio::spawn(watch_over(self.clone(), service, log.clone(), exited, watched));
         let joined = self.join(&pair, id, spec, settings).await;
-        // Without its container there is nothing to join: that the product ended is what was observed.
+        // Without the container there is nothing to join: the observation is that the product ended.
         if let Err(failure) = joined {
             let mut ended = exit.clone();
             let ended = timeout(Duration::from_secs(2), ended.wait_for(Option::is_some)).await.is_ok();
@@ -120,7 +121,7 @@ impl Engine {
         Ok(Boot { backend: pair, log, exit, socket })
     }
 
-    /// Whether a container of ours starts that may do what `host` says: nothing of a product is in it.
+    /// Whether our own container, without anything of a product, starts with the settings `host`.
     pub(super) async fn can_start(
         &self,
         name: &str,
@@ -159,7 +160,7 @@ impl Engine {
         Ok(self.api.create_container(Some(options), body).await?.id)
     }
 
-    /// Puts an agent into the namespaces of the service.
+    /// Starts an agent in the namespaces of the service.
     async fn join(
         &self,
         pair: &ContainerPair,
@@ -171,10 +172,10 @@ impl Engine {
         let network = pair.holder.as_ref().map_or(pair.service.as_str(), NetworkSidecar::container);
         let body = agent_body(&pair.service, network, dir, &settings.program)?;
         let agent = self.create(&format!("{id}-agent"), &spec.tag, body).await;
-        let agent = agent.map_err(|e| ours("make the agent's container", &e))?;
+        let agent = agent.map_err(|e| ours("create the container of the agent", &e))?;
         *pair.agent.lock().unwrap_or_else(PoisonError::into_inner) = Some(agent.clone());
         let started = self.api.start_container(&agent, None::<StartContainerOptions>).await;
-        started.map_err(|e| ours("start the agent's container", &e))?;
+        started.map_err(|e| ours("start the container of the agent", &e))?;
         let mut exit = pair.exit.clone();
         let keepalive = tokio::select! {
             keepalive = call(&pair.socket) => keepalive?,
@@ -184,7 +185,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the empty image, once.
+    /// Creates the empty image, once.
     async fn agent_image(&self) -> Result<(), Failure> {
         if self.api.inspect_image(AGENT_IMAGE).await.is_ok() {
             return Ok(());
@@ -194,7 +195,7 @@ impl Engine {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
-        let io = |e: std::io::Error| Failure::transient(format!("cannot pack the agent's image: {e}"));
+        let io = |e: std::io::Error| Failure::transient(format!("cannot pack the image of the agent: {e}"));
         tar.append_data(&mut header, "about", text.as_bytes()).map_err(io)?;
         let bytes = tar.into_inner().map_err(|e| Failure::transient(e.to_string()))?;
         let (name, version) = AGENT_IMAGE.split_once(':').unwrap_or((AGENT_IMAGE, "1"));
@@ -202,7 +203,7 @@ impl Engine {
         let body = bollard::body_full(bytes.into());
         let mut stream = Box::pin(self.api.create_image(Some(options), Some(body), None));
         while let Some(said) = stream.next().await {
-            said.map_err(|e| ours("make the agent's image", &e))?;
+            said.map_err(|e| ours("create the image of the agent", &e))?;
         }
         Ok(())
     }
@@ -210,15 +211,15 @@ impl Engine {
 
 pub(super) fn own_dir() -> Result<TempDir, Failure> {
     let dir = tempfile::Builder::new().prefix("atoll-").tempdir();
-    dir.map_err(|e| Failure::transient(format!("cannot make a directory: {e}")))
+    dir.map_err(|e| Failure::transient(format!("cannot create a directory: {e}")))
 }
 
 fn unanswered() -> Failure {
-    Failure::transient("the agent beside the container does not answer")
-        .hint("the Docker daemon has to run on this machine, where it sees the same files as this program")
+    Failure::transient("the agent of the container does not answer")
+        .hint("the Docker daemon must run on this machine and see the same files as Atoll")
 }
 
-/// Takes hold of an agent that is about to listen at `socket`.
+/// Connects to an agent that is about to listen at `socket`.
 pub(super) async fn call(socket: &Path) -> Result<Keepalive, Failure> {
     let calls = async {
         loop {
@@ -242,7 +243,7 @@ pub(super) fn words(list: &[&str]) -> Option<Vec<String>> {
 fn body(spec: &ServiceSpec, engine: &Engine, holder: Option<&str>) -> ContainerCreateBody {
     let env = std::iter::once(format!("PORT={}", spec.port));
     let env = env.chain(spec.env.iter().map(|(name, value)| format!("{name}={value}"))).collect();
-    #[expect(clippy::cast_possible_truncation, reason = "a number of processors is small")]
+    #[expect(clippy::cast_possible_truncation, reason = "the number of processors is small")]
     let nano_cpus = (spec.cpus * 1e9) as i64;
     let memory = i64::try_from(spec.memory).unwrap_or(i64::MAX);
     let host = HostConfig {
@@ -284,7 +285,7 @@ fn body(spec: &ServiceSpec, engine: &Engine, holder: Option<&str>) -> ContainerC
     body
 }
 
-/// The same filter of system calls as in a sandbox, where the daemon has filters at all.
+/// The system call filter of sandboxes, if the daemon supports filters.
 pub(super) fn security(engine: &Engine) -> Vec<String> {
     let filter = engine.seccomp.then(|| format!("seccomp={}", confine::docker_profile()));
     std::iter::once("no-new-privileges".to_owned()).chain(filter).collect()
@@ -294,8 +295,8 @@ pub(super) fn network(egress: bool) -> String {
     if egress { "bridge" } else { "none" }.to_owned()
 }
 
-/// The file system for shared memory of a container that has volumes at `volumes`: Docker's own has no limit on the
-/// number of files.
+/// A file system for shared memory for a container with volumes at `volumes`, because that of Docker does
+/// not limit the number of files.
 pub(super) fn shared_memory<'a>(mut volumes: impl Iterator<Item = &'a Path>) -> HashMap<String, String> {
     const AT: &str = "/dev/shm";
     if volumes.any(|at| at == Path::new(AT)) {
@@ -319,8 +320,8 @@ fn mount(mount: &service::VolumeMount) -> bollard::models::Mount {
     }
 }
 
-/// What a container of ours sees of this machine: `dir`, this program, and the libraries that it runs with. The image
-/// of a product may have others, or none.
+/// What our own container sees of this machine: `dir`, this program, and its libraries, because the image
+/// of a product may have others or none.
 pub(super) fn binds(dir: &Path, program: &Path) -> Vec<String> {
     let mut binds = vec![format!("{}:/agent", dir.display()), format!("{}:/atoll:ro", program.display())];
     let system = ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).exists());
@@ -339,18 +340,19 @@ fn agent_body(
         binds: Some(binds(dir, program)),
         network_mode: Some(format!("container:{network}")),
         pid_mode: Some(format!("container:{service}")),
-        // To find and end the processes of a command that is late, whoever they run as, and to write its socket
-        // into a directory that belongs to another user.
+        // To find and end the processes of a late command under any user, and to write the socket into a
+        // directory of another user.
         cap_add: words(&["KILL", "SYS_PTRACE", "DAC_OVERRIDE"]),
         ..HostConfig::default()
     };
     container_of_ours(&orders, host)
 }
 
-/// A small container in which nothing but an agent with `orders` runs, placed as `host` says.
+/// A small container with the settings `host`, in which only an agent with `orders` runs.
 pub(super) fn container_of_ours(orders: &Orders, host: HostConfig) -> Result<ContainerCreateBody, Failure> {
-    let orders = serde_json::to_string(orders)
-        .map_err(|e| Failure::new(Class::Bug, format!("the agent's orders are no JSON: {e}")))?;
+    let orders = serde_json::to_string(orders).map_err(|e| {
+        Failure::new(Class::Bug, format!("the orders of the agent cannot be written as JSON: {e}"))
+    })?;
     let host = HostConfig {
         cap_drop: words(&["ALL"]),
         security_opt: words(&["no-new-privileges", "apparmor=unconfined"]),
@@ -369,7 +371,7 @@ pub(super) fn container_of_ours(orders: &Orders, host: HostConfig) -> Result<Con
     })
 }
 
-/// Follows the container's output and its end.
+/// Follows the output and the end of the container.
 async fn watch_over(
     engine: Engine,
     service: String,
@@ -398,7 +400,7 @@ async fn watch_over(
             _ => 137,
         }
     };
-    // Its last words may come after its end, or all of them before.
+    // Its last output may arrive before or after its end.
     let last_words = CancellationToken::new();
     let output = async {
         tokio::select! {
@@ -423,7 +425,7 @@ async fn watch_over(
     let cause = if overrun.is_some() {
         overrun
     } else if killed {
-        Some("it used more memory than it may".to_owned())
+        Some("it exceeded its memory limit".to_owned())
     } else {
         (code > 128).then(|| format!("signal {}", code - 128))
     };
@@ -449,14 +451,14 @@ impl ContainerPair {
             }
         };
         tokio::join!(service, agent);
-        // Its network goes last.
+        // Its network is removed last.
         if let Some(holder) = &self.holder {
             holder.remove().await;
         }
     }
 }
 
-/// Removes a pair whose start was given up half-way.
+/// Removes a pair whose start was cancelled.
 struct Removal(Option<Arc<ContainerPair>>);
 
 impl Removal {

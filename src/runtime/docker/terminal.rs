@@ -15,11 +15,11 @@ use super::start::ContainerPair;
 use crate::relay::{Ends, MARK, TerminalHandle, TerminalInput, TerminalOutput, TerminalSpec, unique_mark};
 use crate::verb::Failure;
 
-/// Keys that would take us off the terminal; the daemon's own choice, ctrl+p ctrl+q, is of use to programs.
+/// Detach keys; programs need the default of the daemon, ctrl+p ctrl+q.
 const DETACH: &str = "ctrl-^,ctrl-_,ctrl-^,ctrl-_";
 
-/// Sets the size before the program starts: older daemons know no first size. Images without `stty` get it a moment
-/// later.
+/// A command that sets the size before the program starts, because older daemons do not support an initial
+/// size. Images without `stty` get it a moment later.
 fn sized(spec: &TerminalSpec) -> Vec<String> {
     let (rows, columns) = (spec.rows, spec.columns);
     let line = format!("stty rows {rows} cols {columns} 2>/dev/null; exec sh -c \"$1\"");
@@ -29,7 +29,7 @@ fn sized(spec: &TerminalSpec) -> Vec<String> {
 type DockerTerminalOutput = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
 type DockerTerminalInput = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// A command in a terminal, as the daemon knows it.
+/// A command in a terminal of the daemon.
 struct DockerTerminal {
     api: Docker,
     id: String,
@@ -71,12 +71,12 @@ impl ContainerPair {
 }
 
 impl DockerTerminal {
-    /// A program that is already gone needs no size.
+    /// Changes the size. Errors are ignored, because the program may have ended.
     async fn resize(&self, columns: u16, rows: u16) {
         let _ = self.api.resize_exec(&self.id, ResizeExecOptions { height: rows, width: columns }).await;
     }
 
-    /// Carries what is typed and what is shown until the program is gone with all that it started.
+    /// Forwards input and output until the program and all its children have ended.
     async fn carry(
         self,
         output: DockerTerminalOutput,
@@ -99,7 +99,7 @@ impl DockerTerminal {
         let _ = shown.send(TerminalOutput::Ended(code)).await;
     }
 
-    /// Types until nobody types any more, also while the program does not read what is typed.
+    /// Forwards input until it ends, also while the program does not read it.
     async fn type_in(
         &self,
         mut input: DockerTerminalInput,
@@ -132,7 +132,7 @@ impl DockerTerminal {
 
 async fn show(mut output: DockerTerminalOutput, to: &mpsc::Sender<TerminalOutput>) {
     while let Some(Ok(piece)) = output.next().await {
-        // Where nobody watches any more the rest is of no interest, but the end is.
+        // If the receiver is gone, the remaining output is dropped, but the end still matters.
         let _ = to.send(TerminalOutput::Bytes(piece.into_bytes().to_vec())).await;
     }
 }

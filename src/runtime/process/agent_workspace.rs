@@ -1,4 +1,4 @@
-//! A bench: a directory that somebody works in, and the sandbox in which commands are run on it.
+//! A workspace: a directory in which an agent works, and the sandbox for commands on it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use crate::rooted_fs::RootedFs;
 use crate::runtime::service::RuntimeSettings;
 use crate::verb::Failure;
 
-/// Where commands see the directory.
+/// Path of the directory in the sandbox.
 pub const WORK: &str = "/atoll/work";
-/// Where files are that no command works on. Nothing of the machine is seen below it or [`WORK`].
+/// Path for files that are not part of the workspace. Nothing of the machine is visible below it or [`WORK`].
 pub(super) const ASIDE: &str = "/atoll/aside";
 
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What all commands together may use: bytes of memory and of the disk, and processes.
+/// Limits of all commands together: bytes of memory, bytes on disk, and processes.
 const MEMORY: u64 = 4 << 30;
 const DISK: u64 = 4 << 30;
 const PIDS: u64 = 512;
 
-/// A directory of somebody's own, gone with all that runs in it when it is dropped.
+/// A temporary workspace. Dropping it ends everything that runs in it and removes it.
 pub struct AgentWorkspace {
     dir: PathBuf,
     place: Option<SandboxHost>,
@@ -34,7 +34,7 @@ pub struct AgentWorkspace {
 }
 
 impl AgentWorkspace {
-    /// An empty one for `run`.
+    /// An empty workspace for `run`.
     pub fn new(settings: &RuntimeSettings, run: &RunId) -> Result<Self, Failure> {
         let dir = settings.data.join("process").join("live").join(format!("bench-{}", unique_mark()));
         let bench = Self { dir, place: None, user: None, sandbox: None };
@@ -46,7 +46,8 @@ impl AgentWorkspace {
         Ok(bench)
     }
 
-    /// The same, with a sandbox to come around it; refused where there is none and none may be gone without.
+    /// The workspace with a sandbox. An error if bubblewrap is missing and unsandboxed commands are not
+    /// allowed.
     pub fn guarded(mut self, settings: &RuntimeSettings) -> Result<Self, Failure> {
         let place = SandboxHost::find(settings)?;
         let rooted = place.bwrap.is_some() && nix::unistd::geteuid().is_root();
@@ -55,7 +56,7 @@ impl AgentWorkspace {
         Ok(self)
     }
 
-    /// The directory that is worked in.
+    /// The working directory.
     pub fn workspace(&self) -> PathBuf {
         self.root().join(WORK.trim_start_matches('/'))
     }
@@ -64,7 +65,7 @@ impl AgentWorkspace {
         self.dir.join("root")
     }
 
-    /// Whether a sandbox comes around it: not where bubblewrap is missing and may be gone without.
+    /// Whether it has a sandbox; false if bubblewrap is missing and unsandboxed commands are allowed.
     pub(super) fn is_boxed(&self) -> bool {
         self.bwrap().is_some()
     }
@@ -73,12 +74,12 @@ impl AgentWorkspace {
         self.place.as_ref()?.bwrap.as_deref()
     }
 
-    /// Whom files have to belong to, so that commands may change them.
+    /// The user that must own files, so that commands can change them.
     pub fn owner(&self) -> Option<u32> {
         self.user
     }
 
-    /// Opens the sandbox, where there is to be one: files that are there by now belong to its commands.
+    /// Starts the sandbox, if there is one. Existing files are given to the user of its commands.
     pub async fn open(&mut self) -> Result<(), Failure> {
         let Some(place) = self.place.clone().filter(|_| self.sandbox.is_none()) else { return Ok(()) };
         let root = self.root();
@@ -102,12 +103,12 @@ impl AgentWorkspace {
         Ok(())
     }
 
-    /// Runs a command in the sandbox. What it does is in the report, also when it is killed for being late.
+    /// Runs a command in the sandbox. The report also describes a command that was killed at its time limit.
     pub async fn run(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
         match &self.sandbox {
             Some(sandbox) => {
                 let report = exec(&sandbox.socket, spec).await;
-                // Out of memory, a command ends and the sandbox stays.
+                // If memory runs out, the command ends and the sandbox stays.
                 match sandbox.overrun(true).await {
                     Some(overrun) => {
                         Err(Failure::permanent(format!("the agent's sandbox was ended: {overrun}")))
@@ -119,10 +120,10 @@ impl AgentWorkspace {
         }
     }
 
-    /// Ends all that runs in it.
+    /// Ends all processes in the sandbox.
     pub async fn halt(&self) {
         if let Some(sandbox) = &self.sandbox {
-            // What would not end is ended with the sandbox.
+            // Processes that did not end are ended with the sandbox.
             let _ = sandbox.stop().await;
         }
     }
@@ -135,7 +136,7 @@ impl Drop for AgentWorkspace {
     }
 }
 
-/// What programs ask for beside the system's own.
+/// Creates files that programs expect in addition to those of the system.
 pub(super) fn furnish(root: &Path, user: Option<u32>) -> io::Result<()> {
     let user = user.unwrap_or_else(|| nix::unistd::geteuid().as_raw());
     let files = [

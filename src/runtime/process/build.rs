@@ -1,5 +1,5 @@
-//! Building: the Dockerfile's instructions, followed in a directory.
-#![expect(clippy::disallowed_methods, reason = "measures how long a build takes")]
+//! Builds: carries out the instructions of a Dockerfile in a directory.
+#![expect(clippy::disallowed_methods, reason = "measures the duration of a build")]
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use crate::verb::Failure;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/.atoll-bin";
 const RUN_PIDS: u64 = 512;
 
-/// Why a build ended early: the product's fault, or ours.
+/// Why a build ended early: the fault of the product, or ours.
 enum ProcessBuildStop {
     Product { reason: String, exit_code: Option<i64> },
     Ours(Failure),
@@ -51,9 +51,9 @@ fn product(reason: impl Into<String>) -> ProcessBuildStop {
     ProcessBuildStop::Product { reason: reason.into(), exit_code: None }
 }
 
-/// What an error in the product's own file system is: unless the machine is at fault, its doing.
+/// Classifies an error in the file system of the product: its own fault, unless the machine has a problem.
 fn found(e: io::Error) -> ProcessBuildStop {
-    // There was enough space when the build began.
+    // There was enough space at the start of the build.
     let is_full = e.kind() == io::ErrorKind::StorageFull;
     if is_machine_fault(&e) && !is_full { ProcessBuildStop::Ours(ours(e)) } else { product(e.to_string()) }
 }
@@ -62,7 +62,7 @@ struct ProcessBuild<'a> {
     place: &'a SandboxHost,
     dir: PathBuf,
     fs: Arc<RootedFs>,
-    /// Held by work on the disk, which may outlast the future that waits for it.
+    /// Locked by work on the disk, which may outlive the future that waits for it.
     busy: Arc<Mutex<()>>,
     context: Arc<BuildContext>,
     image: ProcessImage,
@@ -76,8 +76,8 @@ struct ProcessBuild<'a> {
 }
 
 impl SandboxHost {
-    /// Prepares the file system that the tree's Dockerfile describes; one that is there already is used again. What of the
-    /// tree is ignored cannot be copied.
+    /// Prepares the file system that the Dockerfile of the tree describes, or reuses an existing one.
+    /// Ignored files of the tree cannot be copied.
     pub async fn build(
         &self,
         context: BuildContext,
@@ -100,12 +100,12 @@ impl SandboxHost {
             (report.ok, report.image, report.log) = (true, Some(format!("{PREFIX}{key}")), image.log);
             return Ok(report);
         }
-        // What is too little by now is not the product's fault; later it is.
+        // Too little space before the build is not the fault of the product; later it is.
         check_space(&self.settings.data).map_err(ours)?;
         let mut build = ProcessBuild::begin(self, context, options)?;
         let result = tokio::select! {
             result = timeout(options.timeout, build.follow(text)) => {
-                result.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
+                result.unwrap_or_else(|_| Err(product(format!("the build did not finish within {:?}", options.timeout))))
             }
             () = options.cancel.cancelled() => Err(ProcessBuildStop::Ours(Failure::cancelled())),
         };
@@ -131,7 +131,7 @@ impl SandboxHost {
 }
 
 impl Drop for ProcessBuild<'_> {
-    /// What is left of a build that was given up half-way.
+    /// Removes the leftovers of a cancelled build.
     fn drop(&mut self) {
         let sandbox = self.sandbox.take();
         if !self.dir.exists() {
@@ -149,7 +149,7 @@ impl Drop for ProcessBuild<'_> {
     }
 }
 
-/// Removes a build's directory once nothing works on it any more.
+/// Removes the directory of a build when no work on it is running.
 async fn remove(dir: PathBuf, busy: Arc<Mutex<()>>) {
     let removal = tokio::task::spawn_blocking(move || {
         let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +183,7 @@ impl<'a> ProcessBuild<'a> {
         })
     }
 
-    /// Does `work` on the file system, off the executor.
+    /// Runs `work` on the file system in a blocking thread.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&RootedFs, &CancellationToken) -> io::Result<T> + Send + 'static,
@@ -218,13 +218,13 @@ impl<'a> ProcessBuild<'a> {
         Ok(())
     }
 
-    /// Puts the finished file system where images are kept.
+    /// Moves the finished file system to the images.
     fn settle(&mut self, home: &Path) -> Result<(), Failure> {
         self.image.log = self.log.text();
         let meta = serde_json::to_vec(&self.image).unwrap_or_default();
         let image = self.dir.join("image");
         let settled = disk::write(&image.join("image.json"), &meta)
-            // Noted twice: it must not be without a user for a moment, and another may have been there first.
+            // Recorded twice: the image must never be without a user, and another build may have been first.
             .and_then(|()| disk::note_user(&image, &self.options.tag.run))
             .and_then(|()| disk::settle(&image, home))
             .and_then(|()| disk::note_user(home, &self.options.tag.run));
@@ -265,7 +265,7 @@ impl<'a> ProcessBuild<'a> {
                 self.entrypoint = command.argv(&shell());
                 self.cmd.clear();
             }
-            // These mean nothing to a process; others were refused before.
+            // These have no effect on a process; others were refused before.
             _ => {}
         }
         self.check_size()
@@ -278,7 +278,7 @@ impl<'a> ProcessBuild<'a> {
             return Ok(());
         }
         Err(product(format!(
-            "ENV, ARG, ENTRYPOINT and CMD come to {} bytes, more than the {CONFIG_LIMIT} that an image may have",
+            "ENV, ARG, ENTRYPOINT and CMD have {} bytes, more than the limit of {CONFIG_LIMIT}",
             whole.len()
         )))
     }
@@ -292,12 +292,12 @@ impl<'a> ProcessBuild<'a> {
         normalize(&self.image.cwd.join(text))
     }
 
-    /// Notes what of the system's own must not cover it.
+    /// Records that directories of the system must not cover this path.
     fn place(&mut self, path: &Path) -> Result<(), ProcessBuildStop> {
         if ["/proc", "/dev", "/sys", "/tmp"].iter().any(|own| path.starts_with(own))
             || path == Path::new("/usr")
         {
-            return Err(product(format!("the process runtime cannot keep files in {}", path.display())));
+            return Err(product(format!("the process runtime cannot store files in {}", path.display())));
         }
         if path != Path::new("/") && !path.ancestors().any(|above| self.image.placed.contains(above)) {
             self.image.placed.insert(path.to_owned());
@@ -306,7 +306,7 @@ impl<'a> ProcessBuild<'a> {
     }
 
     async fn put_dir(&mut self, dir: &Path) -> Result<(), ProcessBuildStop> {
-        // A directory that the system has as well is filled, not hidden.
+        // A directory that the system also has is merged, not hidden.
         let there = dir.to_owned();
         let made =
             self.on_disk(move |fs, _| fs.make_dirs(&there).map_err(named(&there)).map(|()| there.is_dir()));
@@ -331,14 +331,14 @@ impl<'a> ProcessBuild<'a> {
         }
         self.image.copied += files.iter().map(Copied::size).sum::<u64>();
         if self.image.copied > MOST_COPIED {
-            return Err(product(format!("the files that are copied come to more than {MOST_COPIED} bytes")));
+            return Err(product(format!("the copied files have more than {MOST_COPIED} bytes")));
         }
         let context = self.context.clone();
         let written = self.on_disk(move |fs, cancel| context.write(&files, fs, cancel));
         written.await.map_err(found)?.map_err(ProcessBuildStop::Ours)
     }
 
-    /// Runs a command. When this returns, no process of it is left.
+    /// Runs a command. All its processes have ended when this returns.
     async fn run(&mut self, argv: &[String]) -> Result<(), ProcessBuildStop> {
         let mut env = self.args.clone();
         env.extend(self.image.env.clone());
@@ -358,19 +358,19 @@ impl<'a> ProcessBuild<'a> {
         let sandbox = self.place.sandbox(&root, &self.image.placed, &outside, orders).await?;
         let (socket, mut exit) = (sandbox.socket.clone(), sandbox.exit.clone());
         self.sandbox = Some(sandbox);
-        // The build's own time limit ends it; this one only has to be no shorter.
+        // The time limit of the build ends the command; this one must only not be shorter.
         let spec =
             ExecSpec { argv: argv.to_vec(), timeout: Duration::from_secs(86_400), ..ExecSpec::default() };
         let ran = exec(&socket, spec).await;
         let ended_itself =
             ran.is_err() && timeout(Duration::from_secs(2), exit.wait_for(Option::is_some)).await.is_ok();
-        // What it wrote counts also where it succeeded; memory that ran out only where it did not.
+        // Too much disk usage counts also after success; lack of memory only after a failure.
         let exit_code = ran.as_ref().ok().and_then(|ran| ran.exit_code);
         let overrun = match &self.sandbox {
             Some(sandbox) => sandbox.overrun(exit_code == Some(0)).await,
             None => None,
         };
-        // Whatever it left behind must not see the next instruction.
+        // Leftover processes must not see the next instruction.
         self.close().await.map_err(ours)?;
         for output in ran.iter().flat_map(|ran| [&ran.stdout, &ran.stderr]) {
             self.log.push(output);
@@ -383,7 +383,7 @@ impl<'a> ProcessBuild<'a> {
         }
         let ran = match ran {
             Ok(ran) => ran,
-            // Nothing but the command could end it.
+            // Only the command could have ended the sandbox.
             Err(_) if ended_itself => return Err(product("the command ended its own sandbox")),
             Err(failure) => return Err(failure.into()),
         };
@@ -410,12 +410,12 @@ impl<'a> ProcessBuild<'a> {
     }
 }
 
-/// What runs a line.
+/// The shell for command lines.
 fn shell() -> [String; 2] {
     ["/bin/sh".to_owned(), "-c".to_owned()]
 }
 
-/// What every program expects to find.
+/// Creates files that every program expects.
 fn prepare(fs: &RootedFs) -> io::Result<()> {
     let files = [
         ("/etc/passwd", "root:x:0:0:root:/tmp:/bin/sh\n"),
@@ -425,6 +425,6 @@ fn prepare(fs: &RootedFs) -> io::Result<()> {
     for (path, text) in files {
         fs.put(Path::new(path), text.as_bytes(), false)?;
     }
-    // Dockerfiles for Python say `python`, which not every system has.
+    // Dockerfiles for Python use `python`, which not every system has.
     fs.link(Path::new("/.atoll-bin/python"), Path::new("/usr/bin/python3"))
 }

@@ -1,6 +1,6 @@
-//! The directories in which file systems of sandboxed programs are kept. What is beside a file system is ours alone; the
-//! file systems themselves are reached through [`RootedFs`](crate::rooted_fs::RootedFs).
-#![expect(clippy::disallowed_methods, reason = "makes, notes and removes directories of ours")]
+//! Directories with the file systems of sandboxed programs. Files next to a file system are only ours; the
+//! file systems themselves are accessed through [`RootedFs`](crate::rooted_fs::RootedFs).
+#![expect(clippy::disallowed_methods, reason = "creates, marks and removes our own directories")]
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,7 +12,7 @@ use crate::id::RunId;
 use crate::rooted_fs::remove_tree;
 use crate::runtime::service::ProcessIdentity;
 
-/// What is in a directory of the machine.
+/// The entries of a directory.
 pub fn entries(dir: &Path) -> Vec<PathBuf> {
     let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut found: Vec<_> = found.map(|entry| entry.path()).collect();
@@ -20,26 +20,26 @@ pub fn entries(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Removes a directory with all that is in it, also what its program made unreadable. What cannot be removed is left to
-/// the next process that reaps.
+/// Removes a directory with its content, including entries that its program made unreadable. The rest is
+/// left to the next process that cleans up.
 pub fn remove(dir: &Path) {
     let _ = remove_tree(dir);
 }
 
-/// The same, from asynchronous code.
+/// Like [`remove`], for asynchronous code.
 pub async fn remove_off(dir: &Path) {
     let dir = dir.to_owned();
     let _ = tokio::task::spawn_blocking(move || remove(&dir)).await;
 }
 
-/// The same, when something is dropped: other tasks of the runtime go on meanwhile.
+/// Like [`remove`], for `drop`: other tasks of the runtime continue meanwhile.
 pub fn remove_dropped(dir: &Path) {
     if dir.exists() {
         yielding(|| remove(dir));
     }
 }
 
-/// Does `work`, which blocks for the disk, while other tasks of the runtime go on, if there is one with several threads.
+/// Runs blocking `work` while other tasks continue, if the runtime has several threads.
 pub fn yielding<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
@@ -47,15 +47,16 @@ pub fn yielding<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Makes the directory of something that lives as long as this process, and notes whose it is.
+/// Creates a directory that lives as long as this process, and records its owner.
 pub fn claim(dir: &Path, run: &RunId) -> io::Result<()> {
-    // Other users have no business with files that a product wrote: some may be set-user-ID.
+    // Other users must not access files that a product wrote: some may be set-user-ID.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     std::fs::write(dir.join("run"), run.as_str())?;
     std::fs::write(dir.join("owner"), ProcessIdentity::me().as_str())
 }
 
-/// Removes the claimed directories in `parent` whose process is dead and whose run is `run`, or any; says how many.
+/// Removes the claimed directories in `parent` whose process is dead and that belong to `run`, or to any
+/// run. Returns their number.
 pub fn reap(parent: &Path, run: Option<&RunId>) -> usize {
     let read = |dir: &Path, name: &str| std::fs::read_to_string(dir.join(name)).unwrap_or_default();
     let dead = |dir: &Path| !ProcessIdentity::read(&read(dir, "owner")).is_alive();
@@ -65,14 +66,15 @@ pub fn reap(parent: &Path, run: Option<&RunId>) -> usize {
     left.len()
 }
 
-/// Notes in `dir` that a run uses it.
+/// Records in `dir` that a run uses it.
 pub fn note_user(dir: &Path, run: &RunId) -> io::Result<()> {
     let users = dir.join("users");
     std::fs::create_dir_all(&users)?;
     std::fs::write(users.join(run.as_str()), ProcessIdentity::me().as_str())
 }
 
-/// Removes the directories in `parent` that no run of `kept` and no living process uses; says how many.
+/// Removes the directories in `parent` that no run of `kept` and no living process uses. Returns their
+/// number.
 pub fn reap_unused(parent: &Path, kept: &[RunId]) -> usize {
     let needs = |user: &PathBuf| {
         let name = user.file_name().unwrap_or_default();
@@ -85,7 +87,7 @@ pub fn reap_unused(parent: &Path, kept: &[RunId]) -> usize {
     left.len()
 }
 
-/// Puts a finished directory in its place; where one is there already, that one stays.
+/// Moves a finished directory to its final path, unless one exists there.
 pub fn settle(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
@@ -109,7 +111,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::write(path, bytes)
 }
 
-/// The process below `parent` that is the first of a process namespace of its own.
+/// The descendant of `parent` that is the first process of another process namespace.
 pub fn first_process_below(parent: u32) -> Option<i32> {
     let mut parents = vec![parent];
     for _ in 0..4 {
@@ -127,7 +129,7 @@ fn children(parent: u32) -> Vec<u32> {
     if let Ok(told) = told {
         return told.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     }
-    // A kernel that keeps no such list.
+    // For kernels without a list of children.
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let is_child = |number: &u32| {
@@ -139,7 +141,7 @@ fn children(parent: u32) -> Vec<u32> {
     numbers.filter(is_child).collect()
 }
 
-/// Whether the process has the number 1 in its own namespace, and another one here.
+/// Whether the process has the number 1 in its namespace and another number here.
 fn is_first(number: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
@@ -147,7 +149,7 @@ fn is_first(number: u32) -> bool {
     numbers.len() > 1 && numbers.last() == Some(&"1")
 }
 
-/// Whether a program of that name is on the search path of this process.
+/// The path of a program in `PATH`, if it is found.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use crate::runtime::service::{CopyInstruction, Dockerfile, Instruction, InstructionKind};
 
-/// What is followed of a Dockerfile.
+/// The part of a Dockerfile that is carried out.
 #[derive(Debug)]
 pub struct BuildPlan {
-    /// The image that the last stage begins with; where that is an earlier stage, the one which that begins with.
+    /// The base image of the last stage; if that is an earlier stage, the base image of that one.
     pub base: String,
     /// The instructions of the last stage.
     pub steps: Vec<Instruction>,
 }
 
 impl BuildPlan {
-    /// The last stage of `file`, or what of it needs a container, with its line.
+    /// The last stage of `file`, or an error with the line that needs a container.
     pub fn of(file: Dockerfile) -> Result<Self, String> {
         let mut stages: HashMap<String, String> = HashMap::new();
         let mut last = Self { base: String::new(), steps: Vec::new() };
@@ -38,13 +38,13 @@ impl BuildPlan {
 fn refused(order: &InstructionKind) -> Option<&'static str> {
     match order {
         InstructionKind::Copy(CopyInstruction { from: Some(_), .. }) => {
-            Some("the process runtime does not know --from")
+            Some("the process runtime does not support --from")
         }
         InstructionKind::Copy(copy) if copy.sources.iter().any(|source| source.contains("://")) => {
-            Some("the process runtime copies files of the tree only")
+            Some("the process runtime can copy only files of the tree")
         }
-        InstructionKind::Shell(_) => Some("the process runtime does not know SHELL"),
-        InstructionKind::OnBuild(_) => Some("the process runtime does not know ONBUILD"),
+        InstructionKind::Shell(_) => Some("the process runtime does not support SHELL"),
+        InstructionKind::OnBuild(_) => Some("the process runtime does not support ONBUILD"),
         _ => None,
     }
 }
@@ -63,9 +63,9 @@ mod tests {
         let error = |text: &str| plan(text).unwrap_err();
         assert!(
             error("FROM a\n\nCOPY --from=x /a /b")
-                .starts_with("line 3: the process runtime does not know --from")
+                .starts_with("line 3: the process runtime does not support --from")
         );
-        assert!(error("FROM a\nADD https://x/y /z").contains("files of the tree only"));
+        assert!(error("FROM a\nADD https://x/y /z").contains("only files of the tree"));
         assert!(error("FROM a\nSHELL [\"bash\"]").contains("line 2: "));
         assert!(error("FROM a\nFLY b").contains("line 2: "));
     }

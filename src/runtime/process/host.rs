@@ -1,5 +1,5 @@
-//! Commands on this machine, without a sandbox: run under an agent of their own, which ends all that
-//! they started when they end, are late or are cancelled, and when this process dies.
+//! Commands on this machine without a sandbox. Each runs under an agent, which ends all its descendants
+//! when the command ends, is late or is cancelled, and when this process dies.
 #![expect(clippy::disallowed_methods, reason = "starts the agent")]
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::relay::{self, ExecReport, ExecSpec};
 use crate::verb::Failure;
 
-/// Runs commands of the pipeline's author. Cheap to clone.
+/// Runs commands of the author of the pipeline. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Host {
     program: PathBuf,
@@ -22,12 +22,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// `program` is this program's own file, `path` and `home` are what commands see as `PATH` and `HOME`.
+    /// Creates a runner. `program` is the file of this program; `path` and `home` are the values of `PATH`
+    /// and `HOME` for commands.
     pub fn new(program: PathBuf, path: String, home: String) -> Self {
         Self { program, path, home }
     }
 
-    /// Runs a command to its end. Cancelled, it is gone with all its children before this returns.
+    /// Runs a command to its end. If it is cancelled, it and all its children have ended when this returns.
     pub async fn run(&self, spec: ExecSpec, cancel: &CancellationToken) -> Result<ExecReport, Failure> {
         let ours = |e: std::io::Error| Failure::transient(format!("cannot run a command: {e}"));
         let program = spec.argv.first().cloned().unwrap_or_default();
@@ -37,7 +38,7 @@ impl Host {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(ours)?;
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Failure::transient("cannot talk to the agent"));
+            return Err(Failure::transient("cannot communicate with the agent"));
         };
         let mut spec = spec;
         spec.env.entry("PATH".to_owned()).or_insert_with(|| self.path.clone());
@@ -46,7 +47,7 @@ impl Host {
         let report = tokio::select! {
             report = relay::report(&mut output) => report.map_err(ours)?,
             () = cancel.cancelled() => {
-                // The end of its input tells the agent to end the command.
+                // The agent ends the command when its input ends.
                 drop(input);
                 if timeout(Duration::from_secs(6), child.wait()).await.is_err() {
                     let _ = child.start_kill();
@@ -58,7 +59,7 @@ impl Host {
         let _ = child.wait().await;
         report.map_err(|why| {
             Failure::permanent(format!("cannot start `{program}`: {why}"))
-                .hint("`argv` begins with a program that is on PATH; a command line needs `shell = true`")
+                .hint("`argv` begins with a program on PATH; for a command line, set `shell = true`")
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A program that is heard while it runs: line by line, within bounds, and gone with all that it started.
+//! A program whose output is read line by line while it runs, with limits. It ends with all its descendants.
 #![expect(clippy::disallowed_methods, reason = "starts programs")]
 
 use std::io;
@@ -24,13 +24,13 @@ use crate::relay::{self, BoundedOutput, ExecSpec, Limits, Orders};
 use crate::rooted_fs::RootedFs;
 use crate::verb::Failure;
 
-/// Most bytes of a line; of a longer one the rest is passed over.
+/// Most bytes of a line; the rest of a longer line is skipped.
 const LONGEST: usize = 16 << 20;
-/// How long the end of a program may take.
+/// How long to wait for the end of a program.
 const END: Duration = Duration::from_secs(3);
-/// How long what a program said before it ended is waited for.
+/// How long to wait for the last output of a program.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// What a program and all that it starts may use.
+/// Limits for a program and its descendants.
 const LIMITS: Limits = Limits {
     memory: Some(8 << 30),
     pids: Some(4_096),
@@ -42,13 +42,13 @@ const LIMITS: Limits = Limits {
 
 /// Where a program runs.
 pub enum ProgramIsolation<'a> {
-    /// In the bench's sandbox, with the network; it sees these directories besides.
+    /// In the sandbox of the workspace, with the network and these additional directories.
     Sandbox(&'a [PathBuf]),
-    /// On this machine as it is.
+    /// On this machine without a sandbox.
     Host,
 }
 
-/// A program. When it is dropped, it ends with all that it started.
+/// A program. Dropping it ends it with all its descendants.
 pub struct LineProcess {
     child: Child,
     input: Option<ChildStdin>,
@@ -56,14 +56,15 @@ pub struct LineProcess {
     line: Vec<u8>,
     errors: Arc<Mutex<BoundedOutput>>,
     drain: Option<JoinHandle<()>>,
-    /// Ends it where it uses too much; over before its process number can be another's.
+    /// Ends the program if it exceeds a limit. Stops before its process id can be reused.
     watch: Option<AbortOnDropHandle<()>>,
-    /// Its control group, which goes with it.
+    /// Its control group, which is removed with it.
     _group: Option<Arc<Group>>,
 }
 
 impl AgentWorkspace {
-    /// Where the files of a program are that nobody works on, and where it sees them on `ground`.
+    /// Directory for files of a program outside the workspace: its path here, and its path for a program on
+    /// `ground`.
     pub fn aside(&self, ground: &ProgramIsolation<'_>) -> (PathBuf, PathBuf) {
         let dir = self.root().join(ASIDE.trim_start_matches('/'));
         match ground {
@@ -72,7 +73,7 @@ impl AgentWorkspace {
         }
     }
 
-    /// The workspace as a program on `ground` sees it.
+    /// Path of the workspace for a program on `ground`.
     pub fn seen(&self, ground: &ProgramIsolation<'_>) -> PathBuf {
         match ground {
             ProgramIsolation::Sandbox(_) if self.is_boxed() => WORK.into(),
@@ -80,7 +81,7 @@ impl AgentWorkspace {
         }
     }
 
-    /// Puts a file beside the workspace.
+    /// Writes a file outside the workspace.
     pub fn put_aside(&self, name: &str, text: &str) -> Result<(), Failure> {
         let path = Path::new(ASIDE).join(name);
         RootedFs::open(&self.root()).and_then(|root| root.put(&path, text.as_bytes(), false)).map_err(ours)
@@ -102,7 +103,7 @@ impl AgentWorkspace {
             ProgramIsolation::Sandbox(readable) if boxed => {
                 let root = self.root();
                 furnish(&root, self.owner()).map_err(ours)?;
-                // Directories that bubblewrap makes itself are closed to others than root.
+                // Directories that bubblewrap creates itself are accessible only for root.
                 let inside = RootedFs::open(&root).map_err(ours)?;
                 for dir in readable
                     .iter()
@@ -124,7 +125,7 @@ impl AgentWorkspace {
                 watching = sandbox::begin_watch(&plan, limits).await;
                 group = Group::make(&limits).map(Arc::new);
                 let command = sandbox::confine(&plan, &mut orders, group.as_deref()).map_err(ours)?;
-                // Its processes together are watched; one alone may have reasons to reserve more.
+                // The memory of all processes together is watched; a single one may reserve more.
                 orders.limits.memory = None;
                 command
             }
@@ -136,7 +137,7 @@ impl AgentWorkspace {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = super::spawner::spawn(command).await.map_err(ours)?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Failure::transient("cannot talk to the agent"));
+            return Err(Failure::transient("cannot communicate with the agent"));
         };
         let errors = Arc::new(Mutex::new(BoundedOutput::new(2_000, 6_000)));
         let drain = child.stderr.take().map(|said| tokio::spawn(drain(said, errors.clone())));
@@ -156,7 +157,7 @@ impl AgentWorkspace {
     }
 }
 
-/// Ends the program where it uses too much, and says why on its standard error.
+/// Ends the program if it exceeds a limit, and adds the reason to its standard error.
 async fn end_overrun(watching: Arc<Watching>, process: Option<u32>, errors: Arc<Mutex<BoundedOutput>>) {
     let overrun = watching.overrun().await;
     let said = format!("\nthe sandbox was ended: {overrun}\n");
@@ -174,7 +175,7 @@ async fn drain(mut from: impl AsyncRead + Unpin, into: Arc<Mutex<BoundedOutput>>
 }
 
 impl LineProcess {
-    /// The next line of its standard output, without its end; nothing where there are no more. Nothing is lost where
+    /// The next line of its standard output, without the line break; `None` at the end. Nothing is lost if
     /// the future is dropped.
     pub async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
@@ -194,10 +195,11 @@ impl LineProcess {
         }
     }
 
-    /// Ends it with all that it started, where it has not ended, and gives its exit code: 137 where it was ended.
+    /// Ends the program with all its descendants, unless it has ended, and returns its exit code: 137 if it
+    /// was killed.
     pub async fn stop(&mut self) -> Option<i32> {
         drop(self.watch.take());
-        // One that has ended tells its own exit code.
+        // If it has already ended, use its own exit code.
         let over = self.child.try_wait().ok().flatten();
         drop(self.input.take());
         let status = match over {
@@ -210,7 +212,7 @@ impl LineProcess {
         status.and_then(|status| status.code())
     }
 
-    /// The next line of what it had said when it was stopped.
+    /// The next line of its output before it was stopped.
     pub async fn last_line(&mut self) -> Option<Vec<u8>> {
         timeout(LAST_WORDS, self.line()).await.ok()?.ok()?
     }
@@ -222,7 +224,7 @@ impl LineProcess {
         status.ok().and_then(|status| status.code())
     }
 
-    /// What it said on standard error: its beginning and its end. Once it was stopped, this is all of it.
+    /// Beginning and end of its standard error; complete once it was stopped.
     pub async fn errors(&mut self) -> String {
         if let Some(drain) = self.drain.take() {
             let _ = timeout(LAST_WORDS, drain).await;
@@ -232,7 +234,7 @@ impl LineProcess {
     }
 }
 
-/// A program by its name on `path`, and the directories that it needs to see.
+/// A program by its name on `path`, and the directories that it needs.
 pub fn installed(name: &str, path: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
     let found = if name.contains('/') {
         Some(PathBuf::from(name)).filter(|file| file.is_file())
@@ -244,7 +246,7 @@ pub fn installed(name: &str, path: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
     Some((found, dirs))
 }
 
-/// The directory with all that belongs to the program at `file`.
+/// The installation directory of the program at `file`.
 fn home_of(file: &Path) -> Option<PathBuf> {
     let modules =
         file.ancestors().filter(|dir| dir.file_name().is_some_and(|name| name == "node_modules")).last();

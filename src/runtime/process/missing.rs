@@ -1,5 +1,6 @@
-//! What a base image has and this machine, which is the base image of this runtime, has not. A program that fails for that
-//! reason has no fault of its own. What the program says is only a hint: the machine itself is asked.
+//! Detects programs and modules that a base image has and this machine, which is the base image of this
+//! runtime, does not have. A program that fails for that reason is not at fault. Its error messages are
+//! only a hint: this machine is checked, too.
 
 mod python;
 
@@ -12,7 +13,7 @@ use crate::relay::ExecSpec;
 use crate::rooted_fs::{RootedFs, normalize};
 use crate::verb::Failure;
 
-/// Base images, by the last part of their names, and the programs that they are made for.
+/// Base images, by the last part of their names, and their main programs.
 const PROGRAMS: &[(&[&str], &[&str])] = &[
     (&["python", "pypy"], &["python", "python3", "pip", "pip3", "idle3", "2to3", "pydoc3"]),
     (&["uv"], &["uv", "uvx"]),
@@ -54,7 +55,7 @@ const PROGRAMS: &[(&[&str], &[&str])] = &[
     (&["mysql", "mariadb"], &["mysqld", "mysql", "mariadbd", "mariadb"]),
 ];
 
-/// Images of systems alone: what they do not bring with them, a program has to install itself.
+/// Images of plain systems: a program has to install everything else itself.
 const SYSTEMS: &[&str] = &[
     "scratch",
     "debian",
@@ -69,7 +70,7 @@ const SYSTEMS: &[&str] = &[
     "archlinux",
 ];
 
-/// Programs of the images of languages that are not made small: they are built on one with a compiler and its tools.
+/// Additional programs of the full images of languages, which include a compiler and its tools.
 const FULL: &[&str] = &[
     "python",
     "pypy",
@@ -88,26 +89,26 @@ const TOOLS: &[&str] = &[
     "patch", "file", "autoconf",
 ];
 
-/// Programs of every system with a package manager, as every base image but the smallest has them.
+/// Programs of every system with a package manager, which all base images except the smallest have.
 const COMMON: &[&str] = &["bash", "awk", "sed", "grep", "find", "xargs", "tar", "gzip", "env", "diff"];
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Most of a file that is read to see which program it is for.
+/// Most bytes of a file that are read to find its interpreter.
 const HEAD: u64 = 1 << 20;
 
-/// Where a command was started.
+/// A started command and its environment.
 pub(super) struct StartedCommand<'a> {
-    /// The base image.
+    /// Base image.
     pub(super) base: &'a str,
-    /// The file system of the product, on this machine.
+    /// File system of the product, on this machine.
     pub(super) root: &'a Path,
-    /// The working directory in it.
+    /// Working directory in that file system.
     pub(super) cwd: &'a Path,
-    /// The command.
+    /// Program and arguments.
     pub(super) argv: &'a [String],
 }
 
-/// The failure that a program's end really is, if the machine lacks what the base image would have.
+/// The real failure behind the end of a program, if this machine lacks something that the base image has.
 pub(super) async fn of_machine(
     place: &SandboxHost,
     started: &StartedCommand<'_>,
@@ -150,13 +151,13 @@ pub(super) async fn of_machine(
     let here: u32 = String::from_utf8_lossy(&told.stdout).trim().parse().ok()?;
     (here < since).then(|| {
         let message = format!(
-            "the Python of this machine is 3.{here} and does not know {what}, which the Python of the base image `{base}` knows"
+            "the Python of this machine is 3.{here} and does not support {what}, which the Python of the base image `{base}` supports"
         );
         Failure::permanent(message).hint(format!("{}, or use Docker", python.needed(Belongs::Certainly)))
     })
 }
 
-/// Variables that commands of a build get because the base image is another than this machine: pip of an image of Python may
+/// Variables for build commands because this machine is not the base image: pip of a Python image may
 /// install into its own directories, that of a system may not.
 pub(super) fn variables(base: &str) -> &'static [(&'static str, &'static str)] {
     if Interpreter::of(base).has_python { &[("PIP_BREAK_SYSTEM_PACKAGES", "1")] } else { &[] }
@@ -170,7 +171,7 @@ fn named(base: &str) -> (String, String) {
     (name.to_owned(), tag.to_owned())
 }
 
-/// Whether the image `base`, whose last part is `name`, is that of a system alone.
+/// Whether the image `base`, whose last part is `name`, is a plain system.
 fn is_system(base: &str, name: &str) -> bool {
     let is_distroless = base.split('/').any(|part| part == "distroless");
     SYSTEMS.contains(&name)
@@ -183,7 +184,7 @@ fn is_small(tag: &str) -> bool {
 
 /// A program that is missing here and that the image has.
 fn program(started: &StartedCommand<'_>, said: &str) -> Option<String> {
-    // A name that is looked for, or a path; what the product has itself is not missing.
+    // A name to search, or a path; programs of the product itself are not missing.
     let here = |program: &str| {
         let in_root = |path: &str| started.root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
         let there = |path: &str| Path::new(path).exists() || in_root(path);
@@ -195,19 +196,19 @@ fn program(started: &StartedCommand<'_>, said: &str) -> Option<String> {
     };
     let wanted = wanted(started, said).into_iter().find(|program| {
         let name = program.rsplit('/').next().unwrap_or(program);
-        // `python` is there where `python3` is: builds make that link.
+        // `python` exists if `python3` does: builds create that link.
         let linked = program == "python" && here("python3");
         has(started.base, name) && !here(program) && !linked
     })?;
     Some(wanted)
 }
 
-/// Whether the image has the program. Of an image that is not known it is only known what it is not: that of a system alone.
+/// Whether the image has the program. An unknown image is only known not to be a plain system.
 fn has(base: &str, program: &str) -> bool {
     let (name, tag) = named(base);
-    // `python3.12` and the like.
+    // For example `python3.12`.
     let plain = program.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    // An image of another name may say in its tag that it has Python.
+    // The tag of another image may show that it has Python.
     let python = Interpreter::of(base).has_python;
     let is_of = |images: &[&str]| images.contains(&name.as_str()) || python && images.contains(&"python");
     let mut programs = PROGRAMS.iter().filter(|(images, _)| is_of(images)).peekable();
@@ -226,8 +227,8 @@ fn has(base: &str, program: &str) -> bool {
         || COMMON.contains(&program)
 }
 
-/// The programs that were to be started, according to the command and its error messages: their names and paths, and the
-/// interpreters of files.
+/// Names and paths of the programs that the command tried to start, from its arguments and error messages,
+/// and interpreters of scripts.
 fn wanted(started: &StartedCommand<'_>, said: &str) -> Vec<String> {
     const MOST: usize = 32;
     let separators = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+'));
@@ -250,7 +251,7 @@ fn wanted(started: &StartedCommand<'_>, said: &str) -> Vec<String> {
     words.into_iter().chain(interpreters).collect()
 }
 
-/// What the first line of the script at `path` names: a program, and with `env` the one behind it.
+/// The interpreters in the first line of the script at `path`: a program, and the one after `env`.
 fn interpreters(files: &RootedFs, path: &Path) -> Vec<String> {
     let Ok(bytes) = files.read(path, HEAD) else { return Vec::new() };
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(missing("elixir", &["sh"], "mix ended\n"), None);
         assert_eq!(missing("debian:12", &["elixir"], "elixir: not found"), None);
         assert_eq!(missing("perl", &["sh"], "sh: 1: sh: not found"), None);
-        // A path, however it is told; a machine with a program elsewhere lacks it there.
+        // A path in any form; a program at another path is missing.
         assert_eq!(missing("elixir", &["/usr/local/bin/mix"], "").as_deref(), Some("/usr/local/bin/mix"));
         assert_eq!(
             missing("elixir", &["sh"], "env: 'iex': No such file or directory").as_deref(),
@@ -299,12 +300,12 @@ mod tests {
             .as_deref(),
             Some("/usr/bin/iex")
         );
-        // Programs beside the main one, images that no list has, and mistakes of the program itself.
+        // Programs other than the main one, unknown images, and errors of the program itself.
         assert_eq!(missing("elixir", &["elixirr"], "elixirr: not found"), None);
         assert_eq!(missing("example.com/own:1", &["mix"], "").as_deref(), Some("mix"));
         assert_eq!(missing("example.com/own:1", &["x-tool"], "x-tool: not found"), None);
         assert_eq!(missing("node:22", &["mix"], "mix: not found"), None);
-        // A tag that says what the image is made from.
+        // A tag with the base of the image.
         let uv = "ghcr.io/astral-sh/uv:python3.14-bookworm-slim";
         assert_eq!(missing(uv, &["python3.14"], "").as_deref(), Some("python3.14"));
         assert_eq!(missing("ghcr.io/astral-sh/uv:0.9", &["python3.14"], ""), None);

@@ -1,10 +1,9 @@
-//! Services as local processes inside bubblewrap, for machines without Docker: the same tree, its Dockerfile read as
-//! far as that needs no container. A sandbox sees the system's programs, its own files, a loopback of its own and
-//! nothing else. It must never know Docker.
-//! Start with [`SandboxHost`], then `sandbox`; `build` follows the Dockerfile.
-//!
-//! What differs from a container: the base image is the machine's own system, read-only; `RUN` has no network and
-//! can write to its own directories only; memory is limited per process, not in all.
+//! Services as local processes in bubblewrap, for machines without Docker, from the same tree and the part
+//! of its Dockerfile that needs no container. A sandbox sees the programs of the system, its own files and
+//! its own loopback interface, and nothing else. This module does not know Docker. Start with
+//! [`SandboxHost`], then `sandbox`. `build` carries out the Dockerfile. Differences to a container: the
+//! base image is the system of this machine, read-only; `RUN` has no network and can write only to its own
+//! directories; memory is limited per process, not in total.
 
 mod agent_workspace;
 mod build;
@@ -49,22 +48,22 @@ use crate::verb::Failure;
 use prepare_fs::furnish;
 use sandbox::{Sandbox, SandboxPlan, SandboxSharing};
 
-/// What the name of an image of this runtime begins with.
+/// Prefix of the names of images of this runtime.
 pub const PREFIX: &str = "process:";
 
-/// The part of a volume's directory that services see.
+/// The subdirectory of a volume that services see.
 const DATA: &str = "data";
 
 const LARGEST_FILE: u64 = 1 << 30;
 
-/// A machine on which processes can be sandboxed, or may run without.
+/// A machine on which processes can be sandboxed, or may run without a sandbox.
 #[derive(Clone, Debug)]
 pub struct SandboxHost {
     bwrap: Option<PathBuf>,
     settings: RuntimeSettings,
 }
 
-/// What a build leaves beside the file system.
+/// Metadata that a build stores next to the file system.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct ProcessImage {
     argv: Vec<String>,
@@ -72,18 +71,18 @@ struct ProcessImage {
     cwd: PathBuf,
     placed: BTreeSet<PathBuf>,
     log: String,
-    /// The base image that the Dockerfile names.
+    /// Base image in the Dockerfile.
     base: String,
-    /// Bytes that `COPY` brought.
+    /// Bytes that `COPY` has added.
     copied: u64,
 }
 
-/// How long the copy of an image may take: one that needs longer has far more files than a program needs.
+/// Time limit for copying an image; only images with far too many files need longer.
 const COPYING: Duration = Duration::from_secs(300);
 
-/// Why there is no sandbox.
+/// Why a sandbox did not start.
 enum Unstarted {
-    /// Because of what is in the image.
+    /// Because of the content of the image.
     Image(String),
     /// Because of this machine.
     Machine(Failure),
@@ -93,7 +92,8 @@ enum Unstarted {
 const LARGEST_IMAGE: CopyLimits = CopyLimits { entries: 1_000_000, bytes: 16 << 30 };
 
 impl SandboxHost {
-    /// Looks for bubblewrap. Without it there is no place, unless the settings allow to run without a sandbox.
+    /// Searches for bubblewrap. Without it, this is an error unless the settings allow runs without a
+    /// sandbox.
     pub fn find(settings: &RuntimeSettings) -> Result<Self, Failure> {
         let bwrap = disk::on_path("bwrap");
         if bwrap.is_none() && !settings.allow_host {
@@ -105,7 +105,7 @@ impl SandboxHost {
         Ok(Self { bwrap, settings: settings.clone() })
     }
 
-    /// `process`, or `host` where there is no sandbox.
+    /// `process`, or `host` if there is no sandbox.
     pub fn word(&self) -> &'static str {
         if self.bwrap.is_some() { "process" } else { "host" }
     }
@@ -114,15 +114,16 @@ impl SandboxHost {
         self.settings.data.join("process")
     }
 
-    /// Where the image `key` lies. The name needs the user's key, so that nothing is found there that a project brought along.
+    /// Directory of the image `key`. The name depends on the user's key, so that a project cannot bring its
+    /// own images.
     fn image_home(&self, key: &str) -> PathBuf {
         self.home()
             .join("images")
             .join(self.settings.seal.code([b"image".as_slice(), key.as_bytes()]).to_string())
     }
 
-    /// A sandbox around the file system `root` of a product. If it does not start, a sandbox with an empty file system
-    /// tells whether this machine is at fault or the product.
+    /// Starts a sandbox with the file system `root` of a product. If it does not start, a test with an
+    /// empty file system shows whether this machine or the product is at fault.
     async fn sandbox(
         &self,
         root: &Path,
@@ -170,7 +171,7 @@ impl SandboxHost {
         Sandbox::start(&plan, orders).await
     }
 
-    /// Whether a sandbox with an empty file system starts here, all else being equal.
+    /// Whether a sandbox with an empty file system and the same settings starts here.
     async fn can_start(&self, outside: &SandboxSharing<'_>, orders: &Orders) -> bool {
         let outside = SandboxSharing { log: Log::default(), volumes: outside.volumes.clone(), ..*outside };
         let orders = Orders {
@@ -186,7 +187,7 @@ impl SandboxHost {
         ended.is_ok()
     }
 
-    /// Runs a command of ours in a sandbox with an empty file system.
+    /// Runs our own command in a sandbox with an empty file system.
     async fn run_alone(&self, spec: ExecSpec) -> Option<ExecReport> {
         let env = [("PATH".to_owned(), agent_workspace::PATH.to_owned())].into();
         let session = RelayProgram { argv: Vec::new(), env, cwd: "/".into() };
@@ -216,19 +217,19 @@ impl SandboxHost {
         self.home().join("live").join(name)
     }
 
-    /// Makes a volume that services of `user` may write to.
+    /// Creates a volume that services of `user` can write to.
     pub fn make_volume(&self, name: &str, run: &RunId, user: u32) -> Result<(), Failure> {
         let dir = self.volume(name);
         let made = disk::claim(&dir, run).and_then(|()| RootedFs::create(&dir.join(DATA)));
         let made = made.map_err(ours)?;
         if self.bwrap.is_some() && nix::unistd::geteuid().is_root() {
-            // It is empty yet.
+            // It is still empty.
             made.give(user, &CancellationToken::new()).map_err(ours)?;
         }
         Ok(())
     }
 
-    /// Removes a volume with all that is in it.
+    /// Removes a volume with its content.
     pub fn drop_volume(&self, name: &str) {
         disk::remove(&self.volume(name));
     }
@@ -237,15 +238,15 @@ impl SandboxHost {
     pub async fn start(&self, id: &str, spec: &ServiceSpec) -> Result<Boot, Failure> {
         if self.bwrap.is_none() && (spec.links.is_some() || !spec.mounts.is_empty()) {
             return Err(Failure::permanent(
-                "without a sandbox a service has no services beside it, no volumes and no list of hosts",
+                "without a sandbox, a service cannot have sidecars, volumes or a list of hosts",
             )
             .hint("install bubblewrap (`apt-get install bubblewrap`), or use Docker"));
         }
         if spec.egress && spec.links.is_some() {
             return Err(Failure::permanent(
-                "a sandbox that sees the whole network cannot reach other services by name",
+                "a service with full network access cannot reach other services by name",
             )
-            .hint("list the hosts it may reach: `egress = [\"api.example.com:443\"]`"));
+            .hint("list the hosts that it may reach: `egress = [\"api.example.com:443\"]`"));
         }
         let key = spec.image.strip_prefix(PREFIX).unwrap_or(&spec.image);
         let home = self.image_home(key);
@@ -253,7 +254,7 @@ impl SandboxHost {
             .ok()
             .and_then(|text| serde_json::from_slice::<ProcessImage>(&text).ok());
         let Some(mut image) = image.filter(|_| crate::value::Digest::parse(key).is_some()) else {
-            return Err(Failure::permanent(format!("there is no image {}", spec.image))
+            return Err(Failure::permanent(format!("unknown image {}", spec.image))
                 .hint("build it again with a `docker_build` step; images of this runtime stay on the machine that built them"));
         };
         let user = nix::unistd::geteuid();
@@ -314,7 +315,7 @@ impl SandboxHost {
     }
 }
 
-/// The directory of a service that does not run yet: removed unless it is kept.
+/// The directory of a service that is not running yet. Removed on drop unless it is kept.
 struct ServiceDir(Option<PathBuf>);
 
 impl ServiceDir {
@@ -331,7 +332,7 @@ impl Drop for ServiceDir {
     }
 }
 
-/// Makes a fresh copy of an image's file system for a service.
+/// Creates a fresh copy of the file system of an image for a service.
 async fn prepare(
     home: &Path,
     root: &Path,
@@ -357,12 +358,12 @@ struct SandboxedService {
     dir: PathBuf,
     place: SandboxHost,
     image: ProcessImage,
-    /// What a command in it showed that this machine lacks.
+    /// Failure that a command in it has revealed: something that this machine lacks.
     lacks: Mutex<Option<Failure>>,
 }
 
 impl SandboxedService {
-    /// What ended like this because this machine lacks what the base image would have.
+    /// The failure behind an end if this machine lacks something that the base image has.
     async fn lacking(&self, argv: &[String], said: &str) -> Option<Failure> {
         let root = self.dir.join("root");
         let started =
@@ -396,7 +397,7 @@ impl Backend for SandboxedService {
 
     fn terminal(&self, spec: TerminalSpec) -> BackendFuture<'_, Result<TerminalHandle, Failure>> {
         Box::pin(async move {
-            // What a screen shows is no report: the program is looked for before it starts.
+            // A screen is not a reliable source, so the program is searched before it starts.
             let first = spec.line.split_whitespace().next().unwrap_or_default().to_owned();
             if let Some(failure) = self.lacking(&[first], "").await {
                 self.lacks().get_or_insert(failure);
@@ -410,7 +411,7 @@ impl Backend for SandboxedService {
 
     fn stop(&self) -> BackendFuture<'_, ()> {
         Box::pin(async move {
-            // What would not end keeps its directory, until a later process finds it.
+            // If processes do not end, the directory is left for a later process to remove.
             let _ = self.sandbox.stop().await;
             disk::remove_off(&self.dir).await;
         })
@@ -430,8 +431,8 @@ impl Drop for SandboxedService {
     }
 }
 
-/// How much longer than a command may take its report may take: the agent shares its sandbox with the product, which may
-/// have stopped it.
+/// Extra time for the report of a command after its time limit: the product may have stopped the agent,
+/// which is in the same sandbox.
 const REPORT: Duration = Duration::from_secs(5);
 
 async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
@@ -439,7 +440,7 @@ async fn exec(socket: &Path, spec: ExecSpec) -> Result<ExecReport, Failure> {
     let patience = spec.timeout.saturating_add(REPORT);
     match timeout(patience, relay::exec(socket, spec)).await {
         Ok(Ok(Ok(report))) => Ok(report),
-        // What a shell says of a program that it cannot start.
+        // The exit code that a shell uses for a program that cannot be started.
         Ok(Ok(Err(why))) => Ok(ExecReport {
             exit_code: Some(127),
             stderr: format!("{program}: {why}\n").into_bytes(),
@@ -458,17 +459,17 @@ fn no_answer(e: &io::Error) -> Failure {
     Failure::transient(format!("the sandbox does not answer: {e}"))
 }
 
-/// Trouble of ours: a full disk, a sandbox that cannot be made.
+/// A failure that is not the fault of the product: a full disk, or a sandbox that cannot be created.
 fn ours(e: impl Into<io::Error>) -> Failure {
     let e = e.into();
     let failure = Failure::transient(format!("cannot run a process: {e}"));
     match e.kind() {
         io::ErrorKind::StorageFull => failure.hint("free some disk space"),
-        _ => failure.hint("`bwrap --unshare-all --ro-bind / / true` says whether sandboxes can be made here"),
+        _ => failure.hint("check whether sandboxes work here: `bwrap --unshare-all --ro-bind / / true`"),
     }
 }
 
-/// Removes what dead processes left over in `data`: directories, and images that no run needs any more.
+/// Removes leftovers of dead processes in `data`: directories, and images that no run needs.
 pub fn reap(data: &Path, leftovers: Leftovers<'_>, reaped: &mut Reaped) {
     let home = data.join("process");
     let run = match leftovers {

@@ -1,33 +1,33 @@
-//! The places on which a sandbox mounts something. They lie in a file system that a product wrote. Left to itself,
-//! bubblewrap follows symbolic links there, while it still sees all of this machine as `/oldroot`, and makes what is missing
-//! wherever they lead, with our rights.
+//! Mount points of a sandbox in a file system that a product wrote. By itself, bubblewrap would follow
+//! symbolic links there while it still sees the whole machine as `/oldroot`, and would create missing
+//! directories at their targets with our rights.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::rooted_fs::{RootedFs, blocking, named};
 
-/// What is mounted at a place.
+/// What is mounted at a mount point.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum MountKind {
-    /// A directory in which the product may have made links.
+    /// A directory in which the product may have created links.
     Open(PathBuf),
-    /// A directory or file in which it made nothing.
+    /// A directory or file that the product cannot have changed.
     Sealed,
 }
 
-/// A place that has to be there.
+/// A mount point that must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct MountPoint {
-    /// The directory of this machine in which it lies, and its path in that.
+    /// Directory of this machine that contains it, and its path in that directory.
     dir: PathBuf,
     path: PathBuf,
-    /// What the product calls it.
+    /// Path for the product.
     at: PathBuf,
     is_dir: bool,
 }
 
-/// Makes the places on which bubblewrap, called with `arguments`, mounts something. A link on the way to one is an error.
+/// Creates the mount points for bubblewrap with `arguments`. A link in the path of one is an error.
 pub(super) async fn prepare(arguments: &[String]) -> io::Result<()> {
     let targets = targets(arguments);
     let make = move |target: &MountPoint| {
@@ -61,7 +61,7 @@ fn targets(arguments: &[String]) -> Vec<MountPoint> {
         }
         match (word, source) {
             ("--bind", Some(source)) => mounts.push((at, MountKind::Open(source))),
-            // Its own directories are made in what is around it.
+            // These directories are created in the surrounding mount.
             ("--dir", _) => {}
             _ => mounts.push((at, MountKind::Sealed)),
         }

@@ -1,4 +1,4 @@
-//! The files of a service beside its image.
+//! Files of a service in addition to its image.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::rooted_fs::{RootedFs, named};
 use crate::runtime::service::{PlacedAs, ServiceSpec};
 
-/// Puts into the file system of a service what it finds there beside its image.
+/// Adds files and directories to the file system of a service.
 pub(super) fn furnish(
     root: &RootedFs,
     spec: &ServiceSpec,
@@ -17,7 +17,7 @@ pub(super) fn furnish(
 ) -> io::Result<()> {
     let put =
         |path: &Path, bytes: &[u8], executable: bool| root.put(path, bytes, executable).map_err(named(path));
-    // Programs ask for the name of the user they run as.
+    // Programs look up the name of their user.
     if !placed.contains(Path::new("/etc/passwd")) {
         let text = format!("root:x:0:0:root:/tmp:/bin/sh\napp:x:{user}:{user}:app:/tmp:/bin/sh\n");
         put(Path::new("/etc/passwd"), text.as_bytes(), false)?;

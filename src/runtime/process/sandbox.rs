@@ -26,10 +26,10 @@ use crate::relay::{self, Keepalive, Limits, Orders, scopes_local_sockets};
 use crate::rooted_fs::{RootedFs, blocking};
 use crate::runtime::service::{Log, ServiceExit};
 
-/// Where the agent's program is inside.
+/// Path of the agent in the sandbox.
 pub const AGENT: &str = "/.atoll-agent";
 
-/// The system's own directories and files that programs need; everything else of the machine is out of sight.
+/// Directories and files of the system that programs need; everything else of the machine is hidden.
 const SYSTEM: [&str; 16] = [
     "/usr",
     "/bin",
@@ -49,44 +49,44 @@ const SYSTEM: [&str; 16] = [
     "/etc/ssl",
 ];
 
-/// File systems in memory: where a sandbox sees them, the directory of its file system on which a root mounts them, and
-/// how many bytes they may hold.
+/// File systems in memory: their path in the sandbox, the directory on which root mounts them, and their
+/// size in bytes.
 const IN_MEMORY: [(&str, &str, u64); 2] = [("/tmp", "tmp", 256 << 20), ("/dev/shm", "dev", 64 << 20)];
 
-/// What a sandbox is made of.
+/// Parameters of a sandbox.
 pub struct SandboxPlan<'a> {
-    /// bubblewrap; without it there is no sandbox at all.
+    /// Path of bubblewrap; `None` to run without a sandbox.
     pub bwrap: Option<&'a Path>,
-    /// This program.
+    /// File of this program.
     pub program: &'a Path,
-    /// The file system it may write to.
+    /// Writable file system.
     pub root: &'a Path,
-    /// What was put into that file system, as absolute paths in it.
+    /// Paths that were added to that file system, absolute in it.
     pub placed: &'a BTreeSet<PathBuf>,
-    /// More directories of the machine to read.
+    /// Additional readable directories of the machine.
     pub readable: &'a [PathBuf],
-    /// What it shares with others.
+    /// Shared resources.
     pub outside: &'a SandboxSharing<'a>,
 }
 
-/// What a sandbox shares with others.
+/// Resources that a sandbox shares with others.
 #[derive(Default)]
 pub struct SandboxSharing<'a> {
-    /// Whether it sees the machine's network.
+    /// Whether it has the network of the machine.
     pub network: bool,
-    /// The directory in which the sockets of its doors are.
+    /// Directory with the sockets of its tunnels.
     pub doors: Option<&'a Path>,
-    /// Directories of the machine that it may write to, and where it sees them.
+    /// Writable directories of the machine, and their paths in the sandbox.
     pub volumes: Vec<(PathBuf, PathBuf)>,
-    /// Where its output goes.
+    /// Log for its output.
     pub log: Log,
-    /// Whether what is in its file system from the start counts as written by it.
+    /// Whether the initial content of its file system counts towards its disk limit.
     pub counts_all: bool,
-    /// Whether its file system is of no use once it was ended for what it used.
+    /// Whether its file system can be deleted after it was ended for exceeding a limit.
     pub disposable: bool,
 }
 
-/// Files that would tell a sandboxed program about this machine, or let it change it, and that it sees empty instead.
+/// Files that reveal or change the state of this machine; they are empty in a sandbox.
 const MASKED: [&str; 9] = [
     "/proc/acpi",
     "/proc/config.gz",
@@ -99,18 +99,18 @@ const MASKED: [&str; 9] = [
     "/proc/timer_list",
 ];
 
-/// Where the sockets of doors are inside.
+/// Directory with the sockets of tunnels in the sandbox.
 pub fn doors_dir() -> &'static Path {
     Path::new("/.atoll-doors")
 }
 
 /// A sandbox with an agent in it.
 pub struct Sandbox {
-    /// The agent's socket.
+    /// Socket of the agent.
     pub socket: PathBuf,
     /// All output.
     pub log: Log,
-    /// How it ended.
+    /// End of the sandbox.
     pub exit: watch::Receiver<Option<ServiceExit>>,
     keepalive: Mutex<Option<Keepalive>>,
     first: Option<FirstProcess>,
@@ -120,18 +120,18 @@ pub struct Sandbox {
     _dir: TempDir,
 }
 
-/// What a sandbox uses, and what it used too much of.
+/// Resource usage of a sandbox, and exceeded limits.
 struct SandboxUsage {
     watching: Option<Arc<Watching>>,
     group: Option<Arc<Group>>,
     memory: Option<u64>,
     overrun: OnceLock<Overrun>,
-    /// What is removed when it is ended for what it used: the disk may be full.
+    /// Directory to remove if a limit is exceeded, because the disk may be full.
     wiped: Option<PathBuf>,
 }
 
 impl SandboxUsage {
-    /// What it used too much of, as far as is known by now.
+    /// The exceeded limit, if one is known.
     fn known(&self) -> Option<Overrun> {
         let memory = || {
             let killed = self.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
@@ -153,7 +153,7 @@ impl Sandbox {
         let mut group = None;
         let mut command = match plan.bwrap {
             Some(_) => {
-                // A root of the machine would be free of the limit on processes: every sandbox gets its own user.
+                // The limit on processes does not apply to root, so every sandbox gets its own user.
                 let root = nix::unistd::geteuid().is_root();
                 orders.user = root.then(|| orders.user.unwrap_or_else(own_user));
                 if let Some(user) = orders.user {
@@ -188,14 +188,14 @@ impl Sandbox {
         match timeout(Duration::from_secs(15), relay::begin(&sandbox.socket, &orders)).await {
             Ok(Ok(keepalive)) => {
                 sandbox.keepalive = Mutex::new(Some(keepalive));
-                // It answers, so all that runs in it was started by its first process. If it has ended meanwhile, that
-                // is told by its exit.
+                // The agent answers, so the first process exists. If it has ended meanwhile, `exit` shows
+                // that.
                 sandbox.first = bwrap.and_then(|bwrap| FirstProcess::of(bwrap).ok());
             }
             refused => {
                 let _ = sandbox.stop().await;
                 let why = refused.map_or_else(
-                    |_| "it does not answer".to_owned(),
+                    |_| "the agent does not answer".to_owned(),
                     |r| r.err().map(|e| e.to_string()).unwrap_or_default(),
                 );
                 let log = sandbox.log.tail(2000);
@@ -205,8 +205,8 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// What it used too much of by now. Where its program `succeeded` nevertheless, a process of it that was ended for
-    /// lack of memory does not count.
+    /// The exceeded limit, if there is one. If the program `succeeded`, processes that were killed for lack
+    /// of memory do not count.
     pub async fn overrun(&self, succeeded: bool) -> Option<Overrun> {
         let looked = match &self.use_.watching {
             Some(watching) => watching.look().await,
@@ -216,7 +216,7 @@ impl Sandbox {
         known.or(looked)
     }
 
-    /// Ends all that runs in it, within a second, and returns when no process of it is left. An error: some would not end.
+    /// Ends all its processes within a second and waits for that. An error if some did not end.
     pub async fn stop(&self) -> io::Result<()> {
         drop(self.keepalive.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut exit = self.exit.clone();
@@ -224,16 +224,16 @@ impl Sandbox {
             self.end.cancel();
             let _ = timeout(Duration::from_millis(200), exit.wait_for(Option::is_some)).await;
         }
-        // bubblewrap itself may end a little before what runs in it.
+        // bubblewrap itself may end a little before the processes in it.
         match &self.first {
             Some(first) => first.end().await,
-            None if self.is_boxed => Err(io::Error::other("its processes cannot be seen")),
+            None if self.is_boxed => Err(io::Error::other("its processes are not visible")),
             None => Ok(()),
         }
     }
 }
 
-/// Gives the file system at `root` to `user`.
+/// Changes the owner of the file system at `root` to `user`.
 pub async fn give(root: &Path, user: u32) -> io::Result<()> {
     let root = root.to_owned();
     blocking(move |cancel| RootedFs::open(&root)?.give(user, cancel)).await
@@ -272,7 +272,7 @@ async fn watch_over(
         let _ = child.start_kill();
         child.wait().await
     };
-    // bubblewrap's own end is that of all inside; a control group makes sure of it.
+    // When bubblewrap ends, so do all processes in it; the control group makes sure of that.
     if let Some(group) = use_.group.clone() {
         let _ = tokio::task::spawn_blocking(move || group.kill()).await;
     }
@@ -291,7 +291,7 @@ async fn watch_over(
     exited.send_replace(Some(ServiceExit { code, cause }));
 }
 
-/// Notes what is on the disk before the sandbox starts, where there are limits.
+/// Records the disk usage before the sandbox starts, if there are limits.
 pub(super) async fn begin_watch(plan: &SandboxPlan<'_>, limits: Limits) -> Option<Watching> {
     if limits == Limits::default() {
         return None;
@@ -301,8 +301,8 @@ pub(super) async fn begin_watch(plan: &SandboxPlan<'_>, limits: Limits) -> Optio
     Some(Watch { roots, limits, counts_all: plan.outside.counts_all }.begin().await)
 }
 
-/// bubblewrap with an agent in it, started by this program, which joins the control group and hands over the filter
-/// first. `orders` keep the limits of single processes that the group does not make needless.
+/// A command that starts bubblewrap with an agent. A helper stage of this program first joins the control
+/// group and passes the filter. Limits that the group enforces are removed from `orders`.
 pub(super) fn confine(
     plan: &SandboxPlan<'_>,
     orders: &mut Orders,
@@ -326,13 +326,13 @@ pub(super) fn confine(
     Ok(command)
 }
 
-/// The words that make bubblewrap mount memory at `at`.
+/// Arguments of bubblewrap for a file system in memory at `at`.
 fn tmpfs(at: &str, bytes: u64) -> Vec<String> {
     format!("--perms 1777 --size {bytes} --tmpfs {at}").split(' ').map(ToOwned::to_owned).collect()
 }
 
-/// Replaces the file systems in memory of bubblewrap, which cannot limit the number of files, by those that the stage
-/// before it mounts in `root`, on directories that bubblewrap covers anyway.
+/// Replaces the in-memory file systems of bubblewrap, which cannot limit the number of files, by ones that
+/// the helper stage mounts in `root`, on directories that bubblewrap covers anyway.
 fn in_memory(args: &mut Vec<String>, root: &Path) -> Vec<InMemory> {
     let replaced = IN_MEMORY.iter().filter_map(|(at, under, bytes)| {
         let words = tmpfs(at, *bytes);
@@ -345,14 +345,14 @@ fn in_memory(args: &mut Vec<String>, root: &Path) -> Vec<InMemory> {
     replaced.collect()
 }
 
-/// A user that no other sandbox has.
+/// A user id that no other sandbox has.
 pub fn own_user() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
     1_000_000_000 + n % 500_000_000
 }
 
-/// What bubblewrap is told.
+/// Arguments of bubblewrap.
 pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool) -> Vec<String> {
     let words = |text: &str| text.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
     let mut args = words(
@@ -366,7 +366,7 @@ pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool)
         args.push("--unshare-net".to_owned());
     }
     args.extend(words(if as_root {
-        // What the agent needs to become that user for good.
+        // Capabilities that the agent needs to switch to that user permanently.
         "--cap-drop ALL --cap-add CAP_SETUID --cap-add CAP_SETGID --cap-add CAP_SETPCAP"
     } else {
         "--unshare-user --cap-drop ALL --cap-add CAP_SETPCAP"
@@ -376,7 +376,7 @@ pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool)
     if doors.iter().any(low) {
         args.extend(words("--cap-add CAP_NET_BIND_SERVICE"));
     }
-    // What lies below these is seen once they are there.
+    // Paths below these are mounted after them.
     let fresh = IN_MEMORY.map(|(at, ..)| Path::new(at));
     let late = |path: &Path| fresh.iter().any(|fresh| path.starts_with(fresh));
     let readable = || plan.readable.iter().map(PathBuf::as_path);
@@ -391,7 +391,7 @@ pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool)
     args.extend(words("--dev /dev"));
     args.extend(IN_MEMORY.iter().flat_map(|(at, _, bytes)| tmpfs(at, *bytes)));
     for path in readable().filter(|path| late(path)) {
-        // Left to itself, bubblewrap makes directories on the way that only a root can enter.
+        // By itself, bubblewrap would create parent directories that only root can enter.
         let above: Vec<&Path> = path.ancestors().skip(1).take_while(|dir| !fresh.contains(dir)).collect();
         for dir in above.iter().rev() {
             args.extend(words("--perms 0755 --dir"));
@@ -399,7 +399,7 @@ pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool)
         }
         graft(path, plan.placed, &mut args);
     }
-    // After these, so that a volume may lie in one of them.
+    // After these, so that a volume may be inside one of them.
     for (from, at) in &plan.outside.volumes {
         args.extend(["--bind".to_owned(), from.display().to_string(), at.display().to_string()]);
     }
@@ -411,8 +411,8 @@ pub fn arguments(plan: &SandboxPlan<'_>, doors: &[relay::Tunnel], as_root: bool)
     args
 }
 
-/// Shows `path` of the machine, except for what was placed there; a directory with something placed in it is opened
-/// up and its entries are shown one by one.
+/// Mounts `path` of the machine except for placed files. For a directory that contains placed files, its
+/// entries are mounted individually.
 fn graft(path: &Path, placed: &BTreeSet<PathBuf>, args: &mut Vec<String>) {
     if placed.iter().any(|own| path.starts_with(own)) {
         return;

@@ -1,5 +1,5 @@
-//! Starting programs from a thread that lives as long as this process: a child that asks to die with its parent dies
-//! with the thread that started it, and threads of an async runtime come and go.
+//! Starts programs from a thread that lives as long as this process: a child with a parent-death signal
+//! dies with the thread that started it, and threads of an async runtime may end.
 
 use std::io;
 use std::sync::OnceLock;
@@ -25,7 +25,7 @@ pub async fn spawn(command: Command) -> io::Result<Child> {
         jobs
     });
     let (reply, child) = oneshot::channel();
-    let gone = || io::Error::other("the thread that starts programs is gone");
+    let gone = || io::Error::other("the thread that starts programs has ended");
     thread.send((command, Handle::current(), reply)).map_err(|_| gone())?;
     child.await.map_err(|_| gone())?
 }

@@ -1,25 +1,26 @@
-//! Bounds on Dockerfiles, for either runtime: a short one can ask for gigabytes, from us or from the Docker daemon.
+//! Limits for Dockerfiles in both runtimes: even a short one can expand to gigabytes, in this process or in
+//! the Docker daemon.
 
 use std::collections::HashMap;
 
 /// Most bytes of a Dockerfile.
 const LARGEST: u64 = 1 << 20;
-/// Most bytes of one of its lines, as Docker has it.
+/// Most bytes of a line, as in Docker.
 const LONGEST_LINE: usize = 65_535;
 /// Most instructions.
 const INSTRUCTIONS: usize = 1_000;
-/// Most bytes of what an image knows beside its files: variables, labels, commands. No program could be started with
-/// much more.
+/// Most bytes of the configuration of an image: variables, labels, commands. No program could be started
+/// with much more.
 pub const CONFIG_LIMIT: usize = 96 << 10;
-/// What a variable that the Dockerfile does not set is taken to hold.
+/// Assumed length of a variable that the Dockerfile does not set, in bytes.
 const UNKNOWN: usize = 256;
 
-/// Why a Dockerfile of `size` bytes is not read.
+/// Why a Dockerfile of `size` bytes is refused.
 pub(super) fn too_large(size: u64) -> Option<String> {
     (size > LARGEST).then(|| format!("the Dockerfile has {size} bytes, more than {LARGEST}"))
 }
 
-/// Why a Dockerfile is not followed: too long, or what its variables come to is. `args` are the build's arguments.
+/// Why a Dockerfile is refused: it, or its expanded variables, are too long. `args` are the build arguments.
 pub(super) fn exceeded<'a>(
     text: &str,
     args: impl Iterator<Item = (&'a String, &'a String)>,
@@ -29,11 +30,11 @@ pub(super) fn exceeded<'a>(
     let mut count = 0;
     for (line, instruction) in instructions(text) {
         let Ok(instruction) = instruction else {
-            return Some(format!("line {line}: it has more than {LONGEST_LINE} bytes"));
+            return Some(format!("line {line}: the line has more than {LONGEST_LINE} bytes"));
         };
         count += 1;
         if count > INSTRUCTIONS {
-            return Some(format!("line {line}: a Dockerfile has at most {INSTRUCTIONS} instructions"));
+            return Some(format!("line {line}: a Dockerfile can have at most {INSTRUCTIONS} instructions"));
         }
         let (word, rest) = instruction.split_once(char::is_whitespace).unwrap_or((&instruction, ""));
         let size = match word.to_ascii_uppercase().as_str() {
@@ -63,30 +64,30 @@ pub(super) fn exceeded<'a>(
         }
         if config > CONFIG_LIMIT {
             return Some(format!(
-                "line {line}: variables, labels and commands come to more than the {CONFIG_LIMIT} bytes that an image may have"
+                "line {line}: variables, labels and commands have more than {CONFIG_LIMIT} bytes"
             ));
         }
     }
     None
 }
 
-/// How long the values of variables are at most.
+/// Upper bounds for the lengths of variables.
 struct VariableSizes {
     values: HashMap<String, usize>,
 }
 
 impl VariableSizes {
-    /// How long `text` may become.
+    /// Upper bound for the length of the expanded `text`.
     fn of(&self, text: &str) -> usize {
         references(text).fold(text.len(), |size, name| {
             size.saturating_add(self.values.get(name).copied().unwrap_or(UNKNOWN))
         })
     }
 
-    /// Notes what `NAME=value …` or `NAME value` sets.
+    /// Records the variables of `NAME=value …` or `NAME value`.
     fn set(&mut self, text: &str) {
         let size = self.of(text);
-        // Quotes and escapes may make one word of several: each of the names is taken for the whole.
+        // Quotes and escapes may join several words, so each name gets the whole length.
         let names = text.split_whitespace().filter_map(|word| word.split_once('=')).map(|(name, _)| name);
         let first = text.split_whitespace().next();
         for name in names.chain(first) {
@@ -105,7 +106,7 @@ fn references(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The instructions with the lines where they begin, or that a line is too long. Each is taken for one that counts, also
+/// The instructions with their first lines, or an error for a line that is too long. All count, also those
 /// in stages that are not built.
 fn instructions(text: &str) -> impl Iterator<Item = (usize, Result<String, ()>)> {
     let escape = if text.lines().map_while(|line| line.trim().strip_prefix('#')).any(is_backtick) {
@@ -181,7 +182,10 @@ mod tests {
             "ENV A=\"x $A\" B=$A$A\nENV A=$B",
         ] {
             let why = why(&doubled(line, 36));
-            assert!(why.contains("longer than 98304") || why.contains("come to more than"), "{line}: {why}");
+            assert!(
+                why.contains("longer than 98304") || why.contains("have more than 98304"),
+                "{line}: {why}"
+            );
         }
         let long = format!("FROM a\nENV A={}\n", "x".repeat(30_000));
         for line in [
@@ -203,16 +207,17 @@ mod tests {
     fn long_files_lines_and_commands_are_refused() {
         assert!(why(&doubled("RUN true", 1_000)).contains("at most 1000 instructions"));
         assert!(
-            why(&format!("FROM a\nRUN {}\n", "x".repeat(70_000))).contains("line 2: it has more than 65535")
+            why(&format!("FROM a\nRUN {}\n", "x".repeat(70_000)))
+                .contains("line 2: the line has more than 65535")
         );
         let command =
             format!("FROM a\nCMD [{}\\\n{}\\\n\"x\"]\n", "\"x\",".repeat(15_000), "\"x\",".repeat(15_000));
-        assert!(why(&command).contains("come to more than"));
+        assert!(why(&command).contains("have more than 98304"));
         let mut many = String::from("FROM a\n");
         for n in 0..900 {
             let _ = writeln!(many, "ENV A{n}={}", "x".repeat(200));
         }
-        assert!(why(&many).contains("come to more than"));
+        assert!(why(&many).contains("have more than 98304"));
         assert!(too_large(1 << 20).is_none() && too_large((1 << 20) + 1).is_some());
     }
 }

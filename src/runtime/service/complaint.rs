@@ -1,12 +1,12 @@
-//! What to say of a command of the author's that did not do what it was to do inside a service.
+//! Error message for a command of the author that failed inside a service.
 
 use super::Log;
 use crate::relay::ExecReport;
 
-/// Most bytes that are repeated of what a command said: its end.
+/// Most bytes of the end of the output in the message.
 const SAID: usize = 2 << 10;
 
-/// Why the command `line` did not succeed, where it did not: how it ended, and the end of what it said.
+/// Why the command `line` failed: how it ended, and the end of its output. `None` if it succeeded.
 pub(super) fn complaint(line: &str, report: &ExecReport) -> Option<String> {
     let how = match report.exit_code {
         Some(0) => return None,

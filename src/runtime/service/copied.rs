@@ -1,4 +1,4 @@
-//! `COPY`: which files of the tree go where, and their way into a file system.
+//! `COPY`: selects files of the tree and writes them to a file system.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,24 @@ use crate::rooted_fs::{RootedFs, check, named};
 use crate::tree::{Tree, TreeFile};
 use crate::verb::{Blobs, Failure};
 
-/// Most bytes that all `COPY` instructions of a build may bring into the image.
+/// Most bytes that all `COPY` instructions of a build may add to the image.
 pub const MOST_COPIED: u64 = 4 << 30;
 /// Most bytes of a pattern.
 const LONGEST: usize = 4_096;
 
-/// What can be copied.
+/// Files that can be copied.
 pub struct BuildContext {
-    /// The tree without what is ignored.
+    /// The tree without ignored files.
     pub tree: Tree,
-    /// Files of it that are there and cannot be copied.
+    /// Ignored files, which exist but cannot be copied.
     pub hidden: Vec<String>,
-    /// What its files hold.
+    /// Content of the files.
     pub blobs: Arc<dyn Blobs>,
 }
 
 /// A file and its place in the image.
 pub struct Copied {
-    /// Where it goes.
+    /// Target path.
     pub to: PathBuf,
     /// The file.
     pub file: TreeFile,
@@ -41,7 +41,7 @@ impl Copied {
 }
 
 impl BuildContext {
-    /// The files that `from` names, and where they go. The inner error is the product's.
+    /// The files that `from` names, with their targets. The inner error is the fault of the product.
     pub fn choose(
         &self,
         from: &[String],
@@ -58,7 +58,7 @@ impl BuildContext {
             };
             found.retain(|(path, _)| !self.hidden.iter().any(|hidden| hidden == path));
             if found.is_empty() {
-                return Ok(Err(format!("the tree has no `{source}`")));
+                return Ok(Err(format!("the tree has no file or directory `{source}`")));
             }
             chosen.extend(found.into_iter().map(|(path, rest)| Copied {
                 to: match rest {
@@ -91,7 +91,7 @@ impl BuildContext {
     }
 }
 
-/// Where a copied file goes: under its own name, or at a path below the target.
+/// Target of a copied file: its own name, or a path below the target directory.
 enum Rest<'a> {
     File(&'a str),
     Below(&'a str),
@@ -102,7 +102,7 @@ fn sources<'a>(tree: &'a Tree, source: &str) -> Result<Vec<(&'a str, Rest<'a>)>,
     let wanted = source.trim_start_matches("./").trim_matches('/');
     let wanted = if wanted == "." { "" } else { wanted };
     if wanted.split('/').any(|part| part == "..") {
-        return Err(format!("`{source}` leads out of the tree"));
+        return Err(format!("`{source}` is outside the tree"));
     }
     let matches = pattern(wanted)?;
     let mut found = Vec::new();
@@ -120,7 +120,7 @@ fn sources<'a>(tree: &'a Tree, source: &str) -> Result<Vec<(&'a str, Rest<'a>)>,
     Ok(found)
 }
 
-/// What tells whether a path fits `wanted`; braces have no meaning in a Dockerfile.
+/// A predicate for paths that match `wanted`. Braces have no special meaning in a Dockerfile.
 pub(in crate::runtime) fn pattern(wanted: &str) -> Result<impl Fn(&str) -> bool + use<>, String> {
     if wanted.len() > LONGEST {
         return Err(format!("`{wanted:.60}…` is longer than {LONGEST} bytes"));

@@ -1,7 +1,7 @@
-//! Several services that belong together: each in a place of its own, all reachable by name from the others.
-//!
-//! No service has a network for that. A name leads to an address of the service's own loopback, where its agent listens
-//! and passes connections on through a socket of ours, to the agent of the other service or to a host that is allowed.
+//! Environments: several services, each isolated, which can reach each other by name. The services have no
+//! network. A name resolves to an address on the loopback interface of the service. Its agent listens there
+//! and forwards connections through one of our sockets to the agent of the other service, or to an allowed
+//! host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,46 +21,46 @@ use crate::verb::Failure;
 
 /// A service of an environment.
 pub struct EnvironmentService {
-    /// What the others call it.
+    /// Name for the other services.
     pub name: String,
-    /// What to run. Links and volumes are filled in by the environment.
+    /// What to run. The environment fills in links and volumes.
     pub spec: ServiceSpec,
-    /// Those that have to be up first.
+    /// Services that must be up first.
     pub after: Vec<String>,
-    /// Hosts that it may reach, by name, and at which ports.
+    /// Hosts that it may reach, with their ports.
     pub hosts: Vec<(String, u16)>,
-    /// Volumes of the environment, and where it sees them.
+    /// Volumes of the environment, and their mount paths.
     pub volumes: Vec<(String, PathBuf)>,
-    /// Command lines that are run in it, one after the other, once it is up.
+    /// Command lines to run in it, one after the other, once it is up.
     pub seed: Vec<String>,
 }
 
 impl EnvironmentService {
-    /// A service that is alone in the world.
+    /// A service without dependencies, hosts or volumes.
     pub fn new(name: impl Into<String>, spec: ServiceSpec) -> Self {
         let (after, hosts, volumes, seed) = Default::default();
         Self { name: name.into(), spec, after, hosts, volumes, seed }
     }
 }
 
-/// Services that were started together. They have to be stopped together.
+/// Services that were started together and must be stopped together.
 pub struct Environment {
-    /// The services that were started, the main one last; where one did not come up, those after it are missing.
+    /// The started services, with the main one last. If one did not start, those after it are missing.
     pub services: Vec<(String, RunningService)>,
-    /// The main one.
+    /// Name of the main service.
     pub main: String,
-    /// Why it is not up, beginning with the service that is to blame where that is another one.
+    /// Why the main service is not up. Begins with the name of the service at fault, if that is another one.
     pub reason: Option<String>,
-    /// The service beside it that did not come up, where that is the reason.
+    /// The additional service that did not start, if that is the reason.
     pub blame: Option<String>,
-    /// What all of them write, line by line behind their names; of a service alone, just what it writes.
+    /// Output of all services, with their names before each line; for a single service, only its output.
     pub combined_log: Log,
     volumes: Vec<String>,
     kind: VolumeRuntime,
     _passages: Vec<Tunnels>,
 }
 
-/// The runtime that volumes belong to.
+/// Runtime of the volumes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum VolumeRuntime {
     Docker,
@@ -73,24 +73,25 @@ impl VolumeRuntime {
     }
 }
 
-/// How long a command that seeds a service may take.
+/// Time limit of a seed command.
 const SEED: Duration = Duration::from_secs(120);
 
 impl Environment {
-    /// The main service, where it was started.
+    /// The main service, if it was started.
     pub fn running(&self) -> Option<&RunningService> {
         self.services.iter().find(|(name, _)| *name == self.main).map(|(_, running)| running)
     }
 
-    /// Whether the main service and all that it needs came up. They may have ended since.
+    /// Whether the main service and its dependencies became ready. They may have ended since.
     pub fn came_up(&self) -> bool {
         self.reason.is_none() && self.running().is_some_and(RunningService::came_up)
     }
 }
 
 impl Runtimes {
-    /// Starts services, the first of them as the main one, which waits for all others. One that does not come up, and
-    /// what seeds it, is an observation; what cannot be meant is a failure. Dropping the future leaves nothing running.
+    /// Starts services. The first one is the main service, which waits for all others. If a service or a
+    /// seed command fails, that is an observation; an invalid declaration is a failure. Dropping the future
+    /// stops everything.
     pub async fn start_all(&self, mut members: Vec<EnvironmentService>) -> Result<Environment, Failure> {
         let starts: Vec<(&str, &[String])> =
             members.iter().map(|member| (member.name.as_str(), member.after.as_slice())).collect();
@@ -146,7 +147,7 @@ impl Runtimes {
         Ok(Environment { services, main, reason, blame, combined_log, volumes, kind, _passages: passages })
     }
 
-    /// Stops all services of an environment, the main one first, and removes what belongs to them.
+    /// Stops all services of an environment, the main one first, and removes their resources.
     pub async fn stop_all(&self, environment: &Environment) {
         for (_, running) in environment.services.iter().filter(|(name, _)| *name == environment.main) {
             self.stop(running).await;
@@ -156,7 +157,7 @@ impl Runtimes {
         self.drop_volumes(&environment.volumes, environment.kind).await;
     }
 
-    /// Starts and seeds a service; says why it is not up.
+    /// Starts and seeds a service. Returns why it is not up.
     async fn start_member(
         &self,
         member: &EnvironmentService,
@@ -171,7 +172,8 @@ impl Runtimes {
         };
         let running = self.start_with(&member.spec, &up).await?;
         started.lock().push((member.name.clone(), running.clone()));
-        // A main service that came up and ends at once is for its user to see; another one is missed by the main one.
+        // If the main service becomes ready and then ends, the caller sees that; the main service needs all
+        // others.
         if let Some(reason) = running.reason().filter(|_| !(is_main && running.came_up())) {
             return Ok(Some(reason));
         }
@@ -179,12 +181,12 @@ impl Runtimes {
             let report = match running.exec(ExecSpec::shell(line.clone(), SEED)).await {
                 Ok(report) => report,
                 Err(failure) => match running.reason() {
-                    Some(reason) => return Ok(Some(format!("what seeds it: `{line}`: {reason}"))),
+                    Some(reason) => return Ok(Some(format!("its seed command `{line}` failed: {reason}"))),
                     None => return Err(failure),
                 },
             };
             if let Some(why) = complaint(line, &report) {
-                return Ok(Some(format!("what seeds it: {why}")));
+                return Ok(Some(format!("its seed command failed: {why}")));
             }
         }
         Ok(None)
@@ -210,7 +212,7 @@ impl Runtimes {
     }
 }
 
-/// What was started so far; stopped where the rest is given up.
+/// The services that were started; stopped if the start is cancelled.
 struct StartedServices {
     runtimes: Runtimes,
     kind: VolumeRuntime,
@@ -243,7 +245,7 @@ impl Drop for StartedServices {
     }
 }
 
-/// Names the volumes of an environment as nobody else does, and tells its members where they see them.
+/// Gives the volumes of an environment unique names, and sets the mounts of its members.
 fn name_volumes(members: &mut [EnvironmentService], kind: VolumeRuntime) -> Result<Vec<String>, Failure> {
     let named = members.iter().flat_map(|member| &member.volumes);
     let names: BTreeSet<String> = named.map(|(name, _)| name.clone()).collect();
@@ -254,8 +256,9 @@ fn name_volumes(members: &mut [EnvironmentService], kind: VolumeRuntime) -> Resu
             .hint("build all of them with the same `runtime`"));
     }
     if kind == VolumeRuntime::Process && (members.len() > 1 || !names.is_empty()) {
-        // Whoever shares files of a sandbox is the same user, and limits on processes are counted by user. A container
-        // stays the user of its image and has a limit of its own: its volumes are open to all.
+        // Sandboxes that share files have the same user, and process limits are counted per user. A
+        // container keeps the user of its image and has its own limit, and its volumes are writable for
+        // all.
         let (user, pids) = (process::own_user(), members.iter().map(|member| member.spec.pids).sum());
         for member in
             members.iter_mut().filter(|member| VolumeRuntime::of(&member.spec) == VolumeRuntime::Process)
@@ -274,29 +277,29 @@ fn name_volumes(members: &mut [EnvironmentService], kind: VolumeRuntime) -> Resu
     Ok(names.into_iter().map(|name| format!("{prefix}-{name}")).collect())
 }
 
-/// Why services cannot start in any order.
+/// Why services have no valid start order.
 #[derive(Debug)]
 pub struct Disorder {
-    /// Which of them are the reason.
+    /// Indexes of the services at fault.
     pub members: Vec<usize>,
-    /// Of one that starts after a service which there is not: the place of its name.
+    /// Index of an unknown name in the `after` list of a service.
     pub after: Option<usize>,
-    /// What is wrong.
+    /// The failure.
     pub failure: Failure,
 }
 
-/// The order in which services start, by name and what each starts after: each after those it names, the first one after
-/// all others.
+/// The start order of services, given by name and dependencies: each starts after those it names, and the
+/// first one after all others.
 pub fn start_stages(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Disorder> {
     let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
     for (index, (name, after)) in members.iter().enumerate() {
         if let Some(other) = names[..index].iter().position(|other| other == name) {
-            let failure = Failure::permanent(format!("two services are called `{name}`"));
+            let failure = Failure::permanent(format!("two services have the name `{name}`"));
             return Err(Disorder { members: vec![other, index], after: None, failure });
         }
         if let Some(at) = after.iter().position(|name| !names.contains(&name.as_str())) {
-            let text = format!("`{name}` starts after `{}`, but there is no such service", after[at]);
-            let failure = Failure::permanent(text).hint(format!("there are: {}", names.join(", ")));
+            let text = format!("`{name}` starts after the unknown service `{}`", after[at]);
+            let failure = Failure::permanent(text).hint(format!("known services: {}", names.join(", ")));
             return Err(Disorder { members: vec![index], after: Some(at), failure });
         }
     }
@@ -313,7 +316,7 @@ pub fn start_stages(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Di
             let said: Vec<&str> = left.iter().map(|index| names[*index]).collect();
             let text = format!("these services wait for each other: {}", said.join(", "));
             let failure = Failure::permanent(text)
-                .hint("the main service starts after all others, so no other can wait for it");
+                .hint("the main service starts after all others, so no other service can wait for it");
             return Err(Disorder { members: left, after: None, failure });
         }
         up.extend(start_stage.iter().map(|index| names[*index]));
@@ -322,21 +325,21 @@ pub fn start_stages(members: &[(&str, &[String])]) -> Result<Vec<Vec<usize>>, Di
     Ok(start_stages)
 }
 
-/// The failure of services that both listen on the same port: they reach each other on their ports.
+/// The failure of two services with the same port, which could not reach each other.
 pub fn same_port(one: &str, other: &str, port: u16) -> Failure {
     Failure::permanent(format!("`{one}` and `{other}` both listen on port {port}")).hint(
-        "services of one environment reach each other on their ports: give one of them another (`port`, which it gets as \
-         PORT)",
+        "services of one environment reach each other on their ports: set another `port` for one of them (the service \
+         receives it as PORT)",
     )
 }
 
-/// The failure of a service that could not reach `host`, because it listens on that port itself.
+/// The failure of a service that listens on the same port as `host`, so that it could not reach it.
 pub fn own_port(service: &str, host: &str, port: u16) -> Failure {
     Failure::permanent(format!("`{service}` listens on port {port} itself, so it cannot reach {host}:{port}"))
-        .hint("give it another `port`")
+        .hint("set another `port` for the service")
 }
 
-/// Gives every member a door to each port of every other, and to each host that it may reach.
+/// Creates tunnels from every member to each port of every other, and to each host that it may reach.
 fn link(
     members: &mut [EnvironmentService],
     ways: &BTreeMap<String, watch::Receiver<Option<PathBuf>>>,
@@ -344,7 +347,8 @@ fn link(
     let others: Vec<(String, Vec<u16>)> =
         members.iter().map(|member| (member.name.clone(), member.spec.all_ports().collect())).collect();
     let mut all = Vec::new();
-    let broken = |e: std::io::Error| Failure::transient(format!("cannot open a way between services: {e}"));
+    let broken =
+        |e: std::io::Error| Failure::transient(format!("cannot open a tunnel between services: {e}"));
     for member in members.iter_mut().filter(|member| others.len() > 1 || !member.hosts.is_empty()) {
         let own: Vec<u16> = member.spec.all_ports().collect();
         let mut passages = Tunnels::new().map_err(broken)?;
@@ -426,7 +430,7 @@ mod tests {
     #[test]
     fn orders_that_nobody_can_follow_are_refused() {
         let message = |members: &[EnvironmentService]| order(members).unwrap_err().failure.message;
-        assert!(message(&[member("app", &[]), member("db", &["dbb"])]).contains("no such service"));
+        assert!(message(&[member("app", &[]), member("db", &["dbb"])]).contains("the unknown service"));
         let circle = [member("app", &[]), member("a", &["b"]), member("b", &["a"])];
         assert!(message(&circle).contains("wait for each other: app, a, b"));
         assert!(message(&[member("app", &[]), member("a", &["app"])]).contains("wait for each other"));

@@ -1,5 +1,5 @@
-//! Waiting until a service is up, or until it is clear that it will not be.
-#![expect(clippy::disallowed_methods, reason = "paces its probes by the time of the machine")]
+//! Waits until a service is ready, or until it is clear that it will not be.
+#![expect(clippy::disallowed_methods, reason = "times its probes with the system clock")]
 
 use std::future::pending;
 use std::path::Path;
@@ -13,10 +13,10 @@ use super::complaint::complaint;
 use super::{Backend, ExecSpec, Log, ReadinessCheck};
 use crate::relay::{self, Probe};
 
-/// A command that has run for so long when the time is up is one that does not end.
+/// A command that has run for at least this time at the deadline counts as hanging.
 const HANGS: Duration = Duration::from_secs(1);
 
-/// Resolves when the service that listens on `port` is ready, with what is missing where `within` ran out.
+/// Resolves when the service on `port` is ready, or with the last problem after `within`.
 pub(super) async fn wait(
     ready: &ReadinessCheck,
     within: Duration,
@@ -28,7 +28,7 @@ pub(super) async fn wait(
     let pattern = match ready {
         ReadinessCheck::None => return Ok(()),
         ReadinessCheck::Log(pattern) => {
-            Some(Regex::new(pattern).map_err(|e| format!("`ready.log` is no regular expression: {e}"))?)
+            Some(Regex::new(pattern).map_err(|e| format!("`ready.log` is not a regular expression: {e}"))?)
         }
         ReadinessCheck::Http(_) | ReadinessCheck::Tcp | ReadinessCheck::Command(_) => None,
     };
@@ -51,14 +51,14 @@ pub(super) async fn wait(
             (Err(_), ReadinessCheck::Http(_)) => {
                 missing = Some("it accepts connections but does not answer".to_owned());
             }
-            // One that only had no time left says less than the one before it.
+            // A check that only ran out of time is less informative than the one before it.
             (Err(_), ReadinessCheck::Command(line)) if missing.is_none() || begun.elapsed() >= HANGS => {
                 missing = Some(format!("`{line}` does not end"));
             }
             (Err(_), _) => {}
         }
         if timeout_at(deadline, sleep(pace)).await.is_err() {
-            let missing = missing.as_deref().unwrap_or("it was not asked yet");
+            let missing = missing.as_deref().unwrap_or("it was not checked yet");
             return Err(format!("not ready within {within:?}: {missing}"));
         }
         pace = (pace * 3 / 2).min(Duration::from_millis(250));
@@ -68,7 +68,7 @@ pub(super) async fn wait(
 async fn command(backend: &dyn Backend, line: &str, deadline: Instant) -> Result<(), String> {
     let spec = ExecSpec::shell(line, deadline.saturating_duration_since(Instant::now()));
     match backend.exec(spec).await {
-        // Its time was up with ours, which says so in one place.
+        // It was interrupted by our deadline, which is reported elsewhere.
         Ok(report) if report.exit_code.is_none() => pending().await,
         Ok(report) => complaint(line, &report).map_or(Ok(()), Err),
         Err(failure) => Err(format!("`{line}` cannot be run: {}", failure.message)),
@@ -83,10 +83,10 @@ async fn open(socket: &Path, port: u16) -> Result<tokio::net::UnixStream, String
     match relay::connect(socket, port).await {
         Ok((Probe::Open, stream)) => Ok(stream),
         Ok((Probe::LoopbackOnly, _)) => Err(format!(
-            "it listens on 127.0.0.1:{port} only, which nobody outside of its container can reach; it has to listen on 0.0.0.0"
+            "it listens only on 127.0.0.1:{port}, which cannot be reached from outside its container: it must listen on 0.0.0.0"
         )),
         Ok((Probe::Refused, _)) => Err(format!("nothing listens on port {port}")),
-        Err(e) => Err(format!("the way to it is closed: {e}")),
+        Err(e) => Err(format!("the connection to it failed: {e}")),
     }
 }
 
@@ -110,7 +110,7 @@ async fn http(socket: &Path, port: u16, path: &str) -> Result<(), String> {
     let line = line.lines().next().unwrap_or_default();
     match line.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok()) {
         Some(status) if line.starts_with("HTTP/") && status < 500 => Ok(()),
-        Some(status) if line.starts_with("HTTP/") => Err(format!("GET {slash}{path} answers {status}")),
-        _ => Err(format!("GET {slash}{path} gets no HTTP answer")),
+        Some(status) if line.starts_with("HTTP/") => Err(format!("GET {slash}{path} returned {status}")),
+        _ => Err(format!("GET {slash}{path} returned no HTTP answer")),
     }
 }

@@ -1,4 +1,4 @@
-//! What a build does not see of a tree: files that its `.dockerignore` names, read as Docker reads it.
+//! Files of a tree that a build ignores because of `.dockerignore`, with the same rules as Docker.
 
 use std::path::{Component, Path};
 
@@ -13,22 +13,23 @@ const FILE: &str = Ignored::FILE;
 const LARGEST: u64 = 256 << 10;
 const LONGEST: usize = 1_024;
 const PATTERNS: usize = 1_000;
-/// Most bytes that all patterns together may need in memory.
+/// Most bytes of memory for all patterns together.
 const COMPILED: usize = 4 << 20;
 
-/// Patterns for paths and the directories around them; of those that fit, the last one decides.
+/// Patterns for paths and their parent directories. The last matching pattern decides.
 #[derive(Debug, Default)]
 pub struct Ignored {
     paths: RegexSet,
-    /// Whether each pattern hides what it fits.
+    /// Whether each pattern hides its matches.
     hides: Vec<bool>,
 }
 
 impl Ignored {
-    /// Where the patterns are.
+    /// File with the patterns.
     pub const FILE: &str = ".dockerignore";
 
-    /// Those of `tree`, none where it has no such file. Errors: a file that is no text, a pattern that means nothing.
+    /// The patterns of `tree`; empty if the file is missing. Errors: the file is not text, or a pattern is
+    /// invalid.
     pub fn of(tree: &Tree, blobs: &dyn Blobs) -> Result<Result<Self, String>, TreeError> {
         let size = tree.files.get(FILE).map_or(0, |file| file.blob.size);
         if size > LARGEST {
@@ -63,20 +64,20 @@ impl Ignored {
         }
         let is_wrong = |expression: &str| RegexBuilder::new(expression).size_limit(COMPILED).build().is_err();
         Err(match expressions.iter().find(|(_, _, expression)| is_wrong(expression)) {
-            Some((at, line, _)) => format!("line {at} of {FILE}: `{line}` is no pattern"),
+            Some((at, line, _)) => format!("line {at} of {FILE}: `{line}` is not a valid pattern"),
             None => format!("{FILE}: its patterns together need too much memory"),
         })
     }
 
-    /// Whether a build does not see the file at `path`.
+    /// Whether a build ignores the file at `path`.
     pub fn hides(&self, path: &str) -> bool {
         let around = path.match_indices('/').map(|(end, _)| &path[..end]).chain([path]);
         let last = around.filter_map(|part| self.paths.matches(part).iter().next_back()).max();
         last.is_some_and(|last| self.hides[last])
     }
 
-    /// `tree` without what a build does not see; the Dockerfile and the patterns themselves go along in any case. None if it
-    /// was cancelled.
+    /// `tree` without ignored files. The Dockerfile and the file with the patterns are always included.
+    /// `None` if it was cancelled.
     pub fn leave(&self, tree: &Tree, dockerfile: &str, cancel: &CancellationToken) -> Option<Tree> {
         let mut left = Tree::new();
         for (path, file) in &tree.files {
@@ -91,7 +92,7 @@ impl Ignored {
     }
 }
 
-/// A pattern without `.`, `..` and slashes that mean nothing.
+/// A pattern without redundant `.`, `..` and slashes.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in Path::new(pattern).components() {
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn a_pattern_that_means_nothing_is_named_with_its_line() {
         let wrong = Ignored::read("# a\nb\n[c\n").unwrap_err();
-        assert_eq!(wrong, "line 3 of .dockerignore: `[c` is no pattern");
+        assert_eq!(wrong, "line 3 of .dockerignore: `[c` is not a valid pattern");
     }
 
     #[test]

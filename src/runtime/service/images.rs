@@ -1,17 +1,18 @@
 use std::collections::BTreeMap;
 
-/// Images that are used in place of others: `[docker.images]` of the settings, by the name that a Dockerfile or an environment
-/// writes. A machine without a registry builds and runs programs this way without anything pretending to be an official image.
+/// Replacements for images: `[docker.images]` of the settings, by the name in a Dockerfile or an
+/// environment. A machine without a registry can build and run programs this way, without other images
+/// under official names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Images(BTreeMap<String, String>);
 
 impl Images {
-    /// These in place of those: `(name, replacement)`.
+    /// Replacements from pairs `(name, replacement)`.
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(pairs.into_iter().collect())
     }
 
-    /// `NAME=REPLACEMENT`, several separated by commas; what is not of that form comes back as the error.
+    /// Parses `NAME=REPLACEMENT`, several separated by commas. The error is the invalid part.
     pub fn parse(text: &str) -> Result<Self, String> {
         let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| match pair.split_once('=') {
@@ -23,7 +24,7 @@ impl Images {
         Ok(Self(pairs.collect::<Result<_, _>>()?))
     }
 
-    /// These, and those of `other` for names that these do not have.
+    /// These replacements, and those of `other` for other names.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         for (name, with) in other.0 {
@@ -32,7 +33,7 @@ impl Images {
         self
     }
 
-    /// The image that is used for `image`.
+    /// The replacement for `image`, or itself.
     pub fn of<'a>(&'a self, image: &'a str) -> &'a str {
         self.0.get(image).map_or(image, String::as_str)
     }

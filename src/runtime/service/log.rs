@@ -6,12 +6,11 @@ use tokio::sync::Notify;
 use crate::relay::BoundedOutput;
 use crate::verb::Secrets;
 
-/// What a service has written so far: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to
-/// clone.
+/// Output of a service: all of it up to 1 MiB, then its beginning and its end. Shared and cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Log(Arc<LogContent>, Option<Arc<Mutex<Retold>>>);
 
-/// What was written, and word of more.
+/// Content, and a notification for more.
 #[derive(Debug)]
 struct LogContent {
     kept: Mutex<BoundedOutput>,
@@ -19,7 +18,7 @@ struct LogContent {
     hidden: LogSecrets,
 }
 
-/// What is not shown of a log, beside the secrets of the run.
+/// Secrets to mask in a log, in addition to those of the run.
 #[derive(Default)]
 struct LogSecrets(Mutex<Vec<Arc<dyn Secrets>>>);
 
@@ -36,7 +35,7 @@ impl Default for Log {
     }
 }
 
-/// Lines that are told to another log as well.
+/// Forwards lines to another log.
 #[derive(Debug)]
 struct Retold {
     name: String,
@@ -44,7 +43,7 @@ struct Retold {
     line: Vec<u8>,
 }
 
-/// A line that is longer is told in pieces, with an ellipsis between them.
+/// Most bytes of a forwarded line; longer lines are split, with an ellipsis between the parts.
 const LONGEST_LINE: usize = 8 << 10;
 
 impl Retold {
@@ -54,7 +53,7 @@ impl Retold {
             if piece.ends_with(b"\n") {
                 self.tell();
             } else if self.line.len() >= LONGEST_LINE {
-                // The mark also shows where the rest of a secret may be.
+                // The ellipsis also shows where the rest of a secret may be.
                 self.line.extend_from_slice("…".as_bytes());
                 self.tell();
                 self.line.extend_from_slice("…".as_bytes());
@@ -81,20 +80,20 @@ impl Drop for Retold {
 }
 
 impl Log {
-    /// A log whose lines go to `combined_log` as well, behind `name`.
+    /// A log whose lines are also forwarded to `combined_log`, with `name` before each.
     pub fn telling(name: &str, combined_log: &Self) -> Self {
         let retold = Retold { name: name.to_owned(), to: combined_log.clone(), line: Vec::new() };
         Self(Self::default().0, Some(Arc::new(Mutex::new(retold))))
     }
 
-    /// The log that its lines are told to; itself where they are told to none.
+    /// The log to which lines are forwarded, or itself.
     #[must_use]
     pub fn combined_log(&self) -> Self {
         let told = self.1.as_ref().map(|told| told.lock().unwrap_or_else(PoisonError::into_inner).to.clone());
         told.unwrap_or_else(|| self.clone())
     }
 
-    /// Adds what was written.
+    /// Adds output.
     pub fn push(&self, bytes: &[u8]) {
         self.lock().push(bytes);
         if let Some(retold) = &self.1 {
@@ -103,7 +102,7 @@ impl Log {
         self.0.more.notify_waiters();
     }
 
-    /// Hides what `secrets` knows in what is [redacted](Log::redact) from now on.
+    /// Adds `secrets` to those that [`Log::redact`] masks.
     pub fn hide(&self, secrets: &Arc<dyn Secrets>) {
         let mut hidden = self.0.hidden.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !hidden.iter().any(|known| Arc::ptr_eq(known, secrets)) {
@@ -111,33 +110,33 @@ impl Log {
         }
     }
 
-    /// `text` of the log without what is hidden.
+    /// `text` of the log with secrets masked.
     pub fn redact(&self, text: &str) -> String {
         let hidden = self.0.hidden.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         hidden.iter().fold(text.to_owned(), |text, secrets| secrets.redact(&text))
     }
 
-    /// Waits until more is written; for ever where nothing is.
+    /// Waits for more output, which may never come.
     pub async fn grows(&self) {
         self.0.more.notified().await;
     }
 
-    /// Everything so far.
+    /// All output until now.
     pub fn text(&self) -> String {
         self.since(0)
     }
 
-    /// How much there is, in bytes: a mark for [`Log::since`].
+    /// Length of the output in bytes, for [`Log::since`].
     pub fn mark(&self) -> u64 {
         self.lock().total()
     }
 
-    /// Everything since `mark`.
+    /// Output since `mark`.
     pub fn since(&self, mark: u64) -> String {
         String::from_utf8_lossy(&self.lock().since(mark).bytes).into_owned()
     }
 
-    /// The last `most` bytes, with a mark in front where there was more.
+    /// The last `most` bytes, after a note if there was more.
     pub fn tail(&self, most: usize) -> String {
         let text = self.text();
         if text.len() <= most {
@@ -150,7 +149,7 @@ impl Log {
         format!("[… {from} bytes left out …]\n{}", &text[from..])
     }
 
-    /// Keeps all that comes out of `from`; the task ends with it.
+    /// Starts a task that adds everything from `from`; it ends with the stream.
     pub(in crate::runtime) fn keep(
         &self,
         from: impl AsyncRead + Unpin + Send + 'static,

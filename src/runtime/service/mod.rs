@@ -1,6 +1,6 @@
-//! Services made from trees of files, and the two runtimes that build and run them: Docker, and local processes in a
-//! sandbox. It must never know pipelines, scenarios or models.
-//! Start with [`Runtimes`], then [`RunningService`]; `docker/` and `process/` are the runtimes behind them.
+//! Services from file trees, and the two runtimes that build and run them: Docker, and local processes in a
+//! sandbox. This module does not know pipelines, scenarios or models. Start with [`Runtimes`], then
+//! [`RunningService`]; `docker/` and `process/` are the runtimes behind them.
 
 mod bounds;
 mod complaint;

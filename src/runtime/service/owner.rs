@@ -1,7 +1,7 @@
-//! Which process something belongs to, so that leftovers of the dead are told from what the living use.
+//! Records which process owns a resource, to distinguish leftovers of dead processes from resources in use.
 #![expect(clippy::disallowed_methods, reason = "reads the process table")]
 
-/// A process of this machine, told from later ones of the same number by when it started.
+/// A process of this machine. Its start time distinguishes it from later processes with the same id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessIdentity(String);
 
@@ -12,7 +12,7 @@ impl ProcessIdentity {
         Self(format!("{id}-{}", started(id).unwrap_or_default()))
     }
 
-    /// Takes an owner as it was written down.
+    /// Parses a recorded owner.
     pub fn read(text: &str) -> Self {
         Self(text.trim().to_owned())
     }
@@ -30,7 +30,7 @@ impl ProcessIdentity {
     }
 }
 
-/// When the process started, in clock ticks since boot; none where there is no such process or only its remains.
+/// Start time of the process in clock ticks since boot; `None` if it does not exist or is a zombie.
 fn started(id: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     let (_, after) = stat.rsplit_once(") ")?;

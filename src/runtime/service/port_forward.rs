@@ -1,4 +1,4 @@
-//! The door to a service: a port on 127.0.0.1 whose connections the agent beside the service takes in.
+//! Port forwarding to a service: a port on 127.0.0.1 whose connections go to the agent of the service.
 #![expect(clippy::disallowed_methods, reason = "listens on loopback for the service")]
 
 use std::io;
@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::relay::{self, Probe};
 
-/// A port on 127.0.0.1 that leads to a port of a service; closed when it is dropped.
+/// A port on 127.0.0.1 that is forwarded to a port of a service; closed when dropped.
 #[derive(Debug)]
 pub struct PortForward {
     port: u16,
@@ -17,7 +17,7 @@ pub struct PortForward {
 }
 
 impl PortForward {
-    /// Opens a free port that leads to `port` of what the agent at `socket` sees.
+    /// Opens a free port that is forwarded to `port` by the agent at `socket`.
     pub async fn open(socket: &Path, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let own = listener.local_addr()?.port();
@@ -48,7 +48,7 @@ async fn pass(mut from: TcpStream, socket: PathBuf, port: u16) {
         Ok((Probe::Open, mut to)) => {
             let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
         }
-        // A reset says what a closed port would have said.
+        // A reset, like from a closed port.
         _ => drop(from.set_zero_linger()),
     }
 }

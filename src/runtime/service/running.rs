@@ -1,4 +1,4 @@
-//! A service while it runs.
+//! A running service.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,41 +15,42 @@ use super::{Log, PortForward, ServiceSpec, health};
 use crate::relay::{ExecReport, ExecSpec, TerminalHandle, TerminalSpec};
 use crate::verb::Failure;
 
-/// A call to a runtime that is under way.
+/// A running call to a runtime.
 pub type BackendFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What a runtime does for a service that it has started.
+/// Operations of a runtime on a service that it has started.
 pub trait Backend: Send + Sync + 'static {
-    /// Runs a command inside.
+    /// Runs a command in the service.
     fn exec(&self, spec: ExecSpec) -> BackendFuture<'_, Result<ExecReport, Failure>>;
-    /// Starts a program in a terminal inside.
+    /// Starts a program in a terminal in the service.
     fn terminal(&self, spec: TerminalSpec) -> BackendFuture<'_, Result<TerminalHandle, Failure>>;
-    /// Stops it within a second and removes all that belongs to it. May be called again.
+    /// Stops the service within a second and removes its resources. May be called repeatedly.
     fn stop(&self) -> BackendFuture<'_, ()>;
-    /// Asked once a service has not come up: the failure that this really is, if its runtime lacks what the image needs.
+    /// The real failure if a service did not become ready because its runtime lacks something that the
+    /// image needs.
     fn machine_fault(&self) -> BackendFuture<'_, Option<Failure>> {
         Box::pin(async { None })
     }
-    /// The same for a command that was run inside: what its end really was.
+    /// The real failure behind the end of a command in the service, for the same reason.
     fn lacked(&self) -> Option<Failure> {
         None
     }
 }
 
-/// What a runtime hands over once it has started a service.
+/// A service that a runtime has started.
 pub struct Boot {
-    /// What it does for it.
+    /// Operations on the service.
     pub backend: Arc<dyn Backend>,
-    /// Its output.
+    /// Output of the service.
     pub log: Log,
-    /// Its exit code and, where known, what ended it; set once.
+    /// Exit code and, if known, the cause of the end; set once.
     pub exit: watch::Receiver<Option<ServiceExit>>,
-    /// The agent's socket.
+    /// Socket of the agent.
     pub socket: PathBuf,
 }
 
 impl Boot {
-    /// A service that could not be started because of what it is made of: that is an observation.
+    /// A service that could not be started because of its own image, which is an observation.
     pub fn never(spec: &ServiceSpec, reason: &str) -> Self {
         let log = spec.log();
         log.push(format!("{reason}\n").as_bytes());
@@ -59,7 +60,7 @@ impl Boot {
     }
 }
 
-/// What there is of a service that was never started.
+/// Backend of a service that was never started.
 struct Nothing;
 
 impl Backend for Nothing {
@@ -79,13 +80,13 @@ impl Backend for Nothing {
 /// How a service ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceExit {
-    /// Its exit code.
+    /// Exit code.
     pub code: i64,
-    /// What ended it, where that is known.
+    /// Cause of the end, if known.
     pub cause: Option<String>,
 }
 
-/// A service that was started: up, or with the reason why not. Cheap to clone; it has to be stopped.
+/// A service that was started: ready, or with the reason why not. Cheap to clone; must be stopped.
 #[derive(Clone)]
 pub struct RunningService(Arc<RunningInner>);
 
@@ -101,7 +102,7 @@ struct RunningInner {
 }
 
 impl RunningService {
-    /// Waits until the service is up, has ended, or its time is over; that is an observation in any case.
+    /// Waits until the service is ready, has ended, or its time limit is over. Each is an observation.
     pub(super) async fn boot(
         id: String,
         runtime: &'static str,
@@ -137,7 +138,7 @@ impl RunningService {
         })))
     }
 
-    /// Its name among the services of this process.
+    /// Id of the service in this process.
     pub fn id(&self) -> &str {
         &self.0.id
     }
@@ -147,12 +148,12 @@ impl RunningService {
         self.0.runtime
     }
 
-    /// Whether it came up and has not ended since.
+    /// Whether it became ready and has not ended since.
     pub fn is_up(&self) -> bool {
         self.0.reason.is_none() && self.exit().is_none()
     }
 
-    /// Whether it came up. It may have ended since.
+    /// Whether it became ready. It may have ended since.
     pub fn came_up(&self) -> bool {
         self.0.came_up
     }
@@ -162,32 +163,32 @@ impl RunningService {
         self.ending().map(|ending| format!("it {ending}")).or_else(|| self.0.reason.clone())
     }
 
-    /// How it ended, e.g. `ended with exit code 1`; `None` while it runs.
+    /// How it ended, such as `ended with exit code 1`; `None` while it runs.
     pub fn ending(&self) -> Option<String> {
         let exit = self.exit()?;
         let cause = exit.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         Some(format!("ended with exit code {}{cause}", exit.code))
     }
 
-    /// Where it answers, without a slash at the end.
+    /// Base URL, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.0.front.port())
     }
 
-    /// Its own ports, and for each the port on 127.0.0.1 that leads there.
+    /// Its ports, each with the forwarded port on 127.0.0.1.
     pub fn ports(&self) -> BTreeMap<String, u16> {
         let first = (self.0.port.to_string(), self.0.front.port());
         let others = self.0.others.iter().map(|(port, front)| (port.to_string(), front.port()));
         others.chain([first]).collect()
     }
 
-    /// What it has written so far.
+    /// Output until now.
     pub fn log(&self) -> &Log {
         &self.0.boot.log
     }
 
-    /// What it and the services beside it have written so far, line by line behind their names; of a service alone,
-    /// its log.
+    /// Output of it and the other services of its environment, with their names before each line; for a
+    /// single service, its log.
     pub fn combined_log(&self) -> Log {
         self.0.boot.log.combined_log()
     }
@@ -207,19 +208,20 @@ impl RunningService {
         let _ = exit.wait_for(Option::is_some).await;
     }
 
-    /// Runs a command inside it. What the command does is in the report, also when it is killed for being late;
-    /// only a service that is gone, or our own trouble, is a failure.
+    /// Runs a command in it. The report also describes a command that was killed at its time limit.
+    /// Failures: the service has ended, or a problem of this machine.
     pub async fn exec(&self, spec: ExecSpec) -> Result<ExecReport, Failure> {
         self.must_run()?;
         self.0.boot.backend.exec(spec).await
     }
 
-    /// The failure that the end of a command inside it really was, if its runtime lacks what the image needs.
+    /// The real failure behind the end of a command in it, if its runtime lacks something that the image
+    /// needs.
     pub fn lacked(&self) -> Option<Failure> {
         self.0.boot.backend.lacked()
     }
 
-    /// Starts a program in a terminal inside it; it ends when the terminal is dropped.
+    /// Starts a program in a terminal in it. The program ends when the terminal is dropped.
     pub async fn terminal(&self, spec: TerminalSpec) -> Result<TerminalHandle, Failure> {
         self.must_run()?;
         self.0.boot.backend.terminal(spec).await
@@ -232,19 +234,19 @@ impl RunningService {
         }
     }
 
-    /// The failure that its not coming up really is, if the machine is at fault.
+    /// The real failure if it did not become ready and the machine is at fault.
     pub(super) async fn machine_fault(&self) -> Option<Failure> {
         if self.is_up() { None } else { self.0.boot.backend.machine_fault().await }
     }
 
-    /// Stops it within a second and removes all that belongs to it.
+    /// Stops it within a second and removes its resources.
     pub(super) async fn stop(&self) {
         self.0.boot.backend.stop().await;
         let _ = timeout(Duration::from_millis(300), self.ended()).await;
     }
 }
 
-/// The doors to a service: to its first port, and to the others by port.
+/// Port forwards to a service: to its first port, and to the others by port.
 async fn fronts(socket: &Path, spec: &ServiceSpec) -> io::Result<(PortForward, Vec<(u16, PortForward)>)> {
     let first = PortForward::open(socket, spec.port).await?;
     let mut others = Vec::new();

@@ -18,7 +18,7 @@ use crate::runtime::{docker, process};
 use crate::tree::{Tree, TreeError};
 use crate::verb::{Blobs, Class, Failure};
 
-/// Builds images and runs services. Cheap to clone; made once, at the composition root.
+/// Builds images and runs services. Cheap to clone; created once, at the composition root.
 #[derive(Clone)]
 pub struct Runtimes(Arc<RuntimesInner>);
 
@@ -29,21 +29,21 @@ struct RuntimesInner {
     spares: WarmPool,
 }
 
-/// What is to go of what dead processes left over.
+/// Which leftovers of dead processes to remove.
 #[derive(Clone, Copy, Debug)]
 pub enum Leftovers<'a> {
-    /// Containers and directories of this run. Its images stay: it goes on and needs them.
+    /// Containers and directories of this run. Its images are kept, because it is resumed.
     Of(&'a RunId),
-    /// Containers and directories of every run, and the images of all runs of this place but these.
+    /// Containers and directories of every run, and images of all runs of this data directory except these.
     AllBut(&'a [RunId]),
 }
 
-/// What was left over and is gone now.
+/// Number of removed leftovers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reaped {
     /// Containers.
     pub containers: usize,
-    /// Images, of either runtime.
+    /// Images of both runtimes.
     pub images: usize,
     /// Docker volumes.
     pub volumes: usize,
@@ -52,7 +52,7 @@ pub struct Reaped {
 }
 
 impl Reaped {
-    /// Whether there was nothing.
+    /// Whether nothing was removed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -75,20 +75,20 @@ impl fmt::Display for Reaped {
     }
 }
 
-/// A runtime that was chosen.
+/// The chosen runtime.
 enum ChosenRuntime {
     Docker(docker::Engine),
     Process(process::SandboxHost),
 }
 
-/// What a builder is given.
+/// Input of a builder.
 struct BuildInput {
     context: BuildContext,
     dockerfile: String,
 }
 
 impl BuildInput {
-    /// What of `tree` a build is given. The inner error is the product's.
+    /// The input for a build of `tree`. The inner error is the fault of the product.
     fn of(
         tree: &Tree,
         blobs: Arc<dyn Blobs>,
@@ -121,13 +121,13 @@ impl BuildInput {
 }
 
 impl Runtimes {
-    /// Runtimes with these settings; nothing is started or asked yet.
+    /// Runtimes with these settings. Nothing is started or checked yet.
     pub fn new(settings: RuntimeSettings) -> Self {
         let (docker, live, spares) = Default::default();
         Self(Arc::new(RuntimesInner { settings, docker, live, spares }))
     }
 
-    /// What they were told.
+    /// The settings.
     pub(in crate::runtime) fn settings(&self) -> &RuntimeSettings {
         &self.0.settings
     }
@@ -142,10 +142,10 @@ impl Runtimes {
         self.0.settings.build_egress
     }
 
-    /// A directory to work in, for a step of `run`; where `commands` are to be run in it, with a sandbox around it.
-    /// Without bubblewrap that is refused, unless commands may run without a sandbox.
+    /// A workspace for a step of `run`, with a sandbox if `commands` will be run in it. Without bubblewrap
+    /// that is an error, unless commands may run without a sandbox.
     pub fn bench(&self, run: &RunId, commands: bool) -> Result<process::AgentWorkspace, Failure> {
-        // What an attempt of the same run left over that was killed is of no use any more.
+        // Leftovers of a killed attempt of the same run are not needed any more.
         process::reap(&self.settings().data, Leftovers::Of(run), &mut Reaped::default());
         let bench = process::AgentWorkspace::new(self.settings(), run)?;
         if commands { bench.guarded(self.settings()) } else { Ok(bench) }
@@ -173,8 +173,8 @@ impl Runtimes {
             () = options.cancel.cancelled() => return Err(Failure::cancelled()),
         };
         let sent = match sent {
-            Ok(sent) => sent.map_err(|e| Failure::new(Class::Bug, format!("a build broke down: {e}")))??,
-            Err(_) => Err(format!("not built within {:?}", options.timeout)),
+            Ok(sent) => sent.map_err(|e| Failure::new(Class::Bug, format!("a build task failed: {e}")))??,
+            Err(_) => Err(format!("the build did not finish within {:?}", options.timeout)),
         };
         let sent = match sent {
             Ok(sent) => sent,
@@ -188,13 +188,15 @@ impl Runtimes {
         }
     }
 
-    /// Starts a service and waits until it is up, or until it is clear that it will not be: both are a [`RunningService`],
-    /// which has to be given to [`Runtimes::stop`]. Dropping the future before that leaves nothing running.
+    /// Starts a service and waits until it is ready, or until it is clear that it will not be. Both give a
+    /// [`RunningService`], which must be passed to [`Runtimes::stop`]. Dropping the future stops
+    /// everything.
     pub async fn start(&self, spec: &ServiceSpec) -> Result<RunningService, Failure> {
         self.start_with(spec, &|_| {}).await
     }
 
-    /// The same; `begun` hears of its agent's socket before the service is up: it may have to be reached for that.
+    /// Like [`Runtimes::start`]. `begun` receives the socket of its agent before the service is ready,
+    /// because it may have to be reachable for that.
     pub(super) async fn start_with(
         &self,
         spec: &ServiceSpec,
@@ -223,7 +225,7 @@ impl Runtimes {
         Ok(running)
     }
 
-    /// Makes a volume; a sandbox may write to it as `user`.
+    /// Creates a volume; a sandbox can write to it as `user`.
     pub(super) async fn make_volume(
         &self,
         name: &str,
@@ -254,12 +256,12 @@ impl Runtimes {
         running.stop().await;
     }
 
-    /// The service of that id, while it runs.
+    /// The service with this id, while it runs.
     pub fn live(&self, id: &str) -> Option<RunningService> {
         self.live_ones().get(id).cloned()
     }
 
-    /// Which runtime `kind` would be: `docker`, `process` or `host`.
+    /// The runtime that `kind` selects: `docker`, `process` or `host`.
     pub async fn choice(&self, kind: RuntimeKind) -> Result<&'static str, Failure> {
         Ok(match self.choose(kind).await? {
             ChosenRuntime::Docker(_) => "docker",
@@ -267,7 +269,7 @@ impl Runtimes {
         })
     }
 
-    /// Removes what dead processes left over. What cannot be removed is left for the next time.
+    /// Removes leftovers of dead processes. The next call retries those that cannot be removed.
     pub async fn reap(&self, leftovers: Leftovers<'_>) -> Reaped {
         let mut reaped = Reaped::default();
         process::reap(&self.0.settings.data, leftovers, &mut reaped);
@@ -293,7 +295,7 @@ impl Runtimes {
                 Ok(engine) => Ok(ChosenRuntime::Docker(engine)),
                 Err(no_docker) => place().map(ChosenRuntime::Process).map_err(|none| {
                     Failure::permanent(format!(
-                        "nothing here can run a service: {}; {}",
+                        "no runtime is available for services: {}; {}",
                         no_docker.message, none.message
                     ))
                     .hint("start a Docker daemon, or install bubblewrap (`apt-get install bubblewrap`)")
@@ -311,7 +313,7 @@ impl Runtimes {
     }
 }
 
-/// Stops a service whose start was given up half-way.
+/// Stops a service whose start was cancelled.
 struct Abandoned(Option<Arc<dyn super::Backend>>);
 
 impl Abandoned {

@@ -15,11 +15,11 @@ use crate::relay::Tunnel;
 use crate::rooted_fs::FileStatus;
 use crate::value::Seal;
 
-/// What runs services.
+/// Runtime for services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuntimeKind {
-    /// Docker where its daemon answers, else a sandboxed process.
+    /// Docker if its daemon answers, otherwise a sandboxed process.
     #[default]
     Auto,
     /// A container.
@@ -29,7 +29,7 @@ pub enum RuntimeKind {
 }
 
 impl RuntimeKind {
-    /// The word for it.
+    /// Keyword in pipelines.
     pub fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -39,29 +39,30 @@ impl RuntimeKind {
     }
 }
 
-/// What the runtimes are told once, at the composition root.
+/// Settings of the runtimes, from the composition root.
 #[derive(Clone, Debug)]
 pub struct RuntimeSettings {
-    /// Whether programs may run without any sandbox where bubblewrap is missing.
+    /// Whether programs may run without a sandbox if bubblewrap is missing.
     pub allow_host: bool,
-    /// The Docker daemon: `unix:///path`; the usual socket where none is named.
+    /// Address of the Docker daemon: `unix:///path`; by default the standard socket.
     pub docker_host: Option<String>,
-    /// This program's own file, which is started again as the agent.
+    /// File of this program, which is also started as the agent.
     pub program: PathBuf,
-    /// Where prepared file systems are kept.
+    /// Directory for prepared file systems.
     pub data: PathBuf,
-    /// Directories of the machine that sandboxed programs may read on top of the system's own.
+    /// Directories of the machine that sandboxed programs may read, in addition to those of the system.
     pub readable: Vec<PathBuf>,
-    /// Images that are used in place of others.
+    /// Replacements for images.
     pub images: Images,
     /// Whether commands of every Docker build may reach the network.
     pub build_egress: bool,
-    /// The user's key: prepared file systems of others are not used.
+    /// Key of the user: prepared file systems of others are not used.
     pub seal: Seal,
 }
 
 impl RuntimeSettings {
-    /// Nothing allowed, the usual socket, `data` for prepared file systems and `program` as the agent.
+    /// Default settings: nothing allowed, the standard socket, `data` for prepared file systems and
+    /// `program` as the agent.
     pub fn new(program: PathBuf, data: PathBuf) -> Self {
         Self {
             allow_host: false,
@@ -76,7 +77,7 @@ impl RuntimeSettings {
     }
 }
 
-/// Whom something belongs to: written on containers, images and directories.
+/// Owner of containers, images and directories, as recorded on them.
 #[derive(Clone, Debug)]
 pub struct OwnerTag {
     /// The run.
@@ -85,157 +86,158 @@ pub struct OwnerTag {
     pub address: Address,
 }
 
-/// How to build.
+/// Options of a build.
 #[derive(Clone, Debug)]
 pub struct BuildOptions {
-    /// With what.
+    /// Runtime to build with.
     pub runtime: RuntimeKind,
     /// Path of the Dockerfile in the tree.
     pub dockerfile: String,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
-    /// After how long the build is given up.
+    /// Time limit of the build.
     pub timeout: Duration,
-    /// Bytes of memory that each command of it may use.
+    /// Memory limit of each command, in bytes.
     pub memory: u64,
-    /// Bytes that the image may take on the disk.
+    /// Size limit of the image, in bytes.
     pub disk: u64,
     /// Whether its commands may reach the network, in Docker.
     pub egress: bool,
-    /// Whom the image belongs to.
+    /// Owner of the image.
     pub tag: OwnerTag,
-    /// Ends the build early, with nothing left of it.
+    /// Cancels the build and removes its leftovers.
     pub cancel: CancellationToken,
 }
 
-/// How a build went. A build that fails is an observation.
+/// Result of a build. A failed build is an observation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct BuildReport {
     /// Whether there is an image.
     pub ok: bool,
-    /// What `service` takes: a Docker image id, or `process:` and a digest.
+    /// Image for `service`: a Docker image id, or `process:` and a digest.
     pub image: Option<String>,
     /// `docker`, `process`, or `host` for a process without a sandbox.
     pub runtime: String,
-    /// What the build said: its beginning and its end.
+    /// Beginning and end of the build output.
     pub log: String,
-    /// Exit code of the command that failed, where one did.
+    /// Exit code of the failed command, if there was one.
     pub exit_code: Option<i64>,
     /// Why it failed, in one line.
     pub reason: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Duration in milliseconds.
     pub duration_ms: u64,
 }
 
-/// When a service counts as up.
+/// Condition under which a service is ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ReadinessCheck {
-    /// This path answers with a status below 500.
+    /// This path returns a status below 500.
     Http(String),
     /// Its port accepts connections.
     #[default]
     Tcp,
     /// Its log matches this regular expression.
     Log(String),
-    /// This command line, run inside, ends with exit code 0.
+    /// This command line, run in the service, ends with exit code 0.
     Command(String),
-    /// At once. Without a command of its own the service is a session: nothing but what `exec` runs in it.
+    /// None: the service is ready at once. Without a command it is a session, in which only `exec` runs
+    /// programs.
     None,
 }
 
-/// A file or link that is there before the service starts.
+/// A file or link that is created before the service starts.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// Its absolute path.
+    /// Absolute path.
     pub path: PathBuf,
-    /// What is there.
+    /// Kind and content.
     pub what: PlacedAs,
 }
 
-/// What is placed.
+/// Kind of a placed file.
 #[derive(Clone, Debug)]
 pub enum PlacedAs {
     /// A regular file.
     File {
-        /// Its content.
+        /// Content.
         bytes: Arc<[u8]>,
         /// Whether it gets mode 0755 instead of 0644.
         executable: bool,
-        /// In a sandbox, the permissions and time that it gets in place of that.
+        /// In a sandbox, permissions and time to use instead.
         status: Option<FileStatus>,
     },
-    /// A directory, with its permissions and time in a sandbox. What is below it has been placed before.
+    /// A directory, with its permissions and time in a sandbox. Its content is placed before it.
     Dir(FileStatus),
-    /// A symbolic link, which leads to what the service sees there.
+    /// A symbolic link, resolved in the service.
     Link(PathBuf),
 }
 
-/// A volume that a service sees.
+/// A mounted volume of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeMount {
-    /// The volume, by the name that its runtime knows.
+    /// Name of the volume in its runtime.
     pub volume: String,
-    /// The absolute path at which the service sees it.
+    /// Absolute mount path in the service.
     pub at: PathBuf,
 }
 
-/// How a service reaches others: by name, through doors, while it has no network.
+/// Links of a service to others by name, through tunnels, without a network.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceLinks {
-    /// Addresses of its own loopback by name.
+    /// Loopback addresses by name.
     pub names: Vec<(String, Ipv4Addr)>,
-    /// What listens at these addresses; the sockets are named by their path in `dir`.
+    /// Tunnels at these addresses; socket paths are relative to `dir`.
     pub doors: Vec<Tunnel>,
-    /// Where the sockets are on this machine.
+    /// Directory with the sockets on this machine.
     pub dir: PathBuf,
 }
 
-/// What to run, and within which limits.
+/// A service to run, with its limits.
 #[derive(Clone)]
 pub struct ServiceSpec {
-    /// What a build brought.
+    /// Image from a build.
     pub image: String,
-    /// Instead of the image's own command.
+    /// Command that replaces that of the image.
     pub command: Option<Vec<String>>,
-    /// Environment on top of the image's own.
+    /// Environment variables in addition to those of the image.
     pub env: IndexMap<String, String>,
-    /// The port it listens on, also given to it as `PORT`.
+    /// Port on which it listens, which it receives as `PORT`.
     pub port: u16,
-    /// More ports that it listens on.
+    /// Additional ports on which it listens.
     pub ports: Vec<u16>,
-    /// When it counts as up.
+    /// Readiness check.
     pub ready: ReadinessCheck,
-    /// The port that is asked for that, where it is not `port`.
+    /// Port for the readiness check, if it is not `port`.
     pub ready_port: Option<u16>,
-    /// How long it may take to come up.
+    /// Time limit for becoming ready.
     pub within: Duration,
-    /// Bytes of memory.
+    /// Memory limit in bytes.
     pub memory: u64,
-    /// Bytes that it may write to its disk, on top of its image.
+    /// Limit for written bytes on disk, in addition to the image.
     pub disk: u64,
-    /// Processors.
+    /// Number of processors.
     pub cpus: f64,
-    /// Processes and threads.
+    /// Limit for processes and threads.
     pub pids: u64,
     /// Whether it may reach the network.
     pub egress: bool,
-    /// Files that are put there first.
+    /// Files to create before the start.
     pub files: Vec<Placed>,
-    /// Volumes it sees.
+    /// Mounted volumes.
     pub mounts: Vec<VolumeMount>,
-    /// Others that it reaches.
+    /// Links to other services.
     pub links: Option<ServiceLinks>,
-    /// The user that a sandbox runs it as; one of its own where none is named.
+    /// User id in a sandbox; by default a new one.
     pub user: Option<u32>,
-    /// Where its output goes; a new log where none is named.
+    /// Log for its output; by default a new one.
     pub log: Option<Log>,
-    /// Whom it belongs to.
+    /// Owner.
     pub tag: OwnerTag,
 }
 
 impl ServiceSpec {
-    /// `image` with the usual limits: port 8080 that has to accept connections within 30 s, 512 MiB of memory, 1 GiB of
-    /// disk, one processor, 256 processes, no network.
+    /// A service of `image` with default limits: port 8080, which must accept connections within 30 s, 512
+    /// MiB of memory, 1 GiB of disk, one processor, 256 processes, no network.
     pub fn new(image: impl Into<String>, tag: OwnerTag) -> Self {
         Self {
             image: image.into(),
@@ -260,24 +262,24 @@ impl ServiceSpec {
         }
     }
 
-    /// All ports it listens on.
+    /// All ports on which it listens.
     pub fn all_ports(&self) -> impl Iterator<Item = u16> {
         let others = self.ports.iter().copied().filter(|port| *port != self.port);
         std::iter::once(self.port).filter(|_| !self.is_session()).chain(others)
     }
 
-    /// The log that its output is to go to.
+    /// The log for its output.
     pub fn log(&self) -> Log {
         self.log.clone().unwrap_or_default()
     }
 
-    /// Whether nothing runs in it but what `exec` starts.
+    /// Whether only `exec` runs programs in it.
     pub fn is_session(&self) -> bool {
         self.ready == ReadinessCheck::None && self.command.is_none()
     }
 }
 
-/// Without its environment and files: they may hold secrets.
+/// Omits the environment and files, which may contain secrets.
 impl std::fmt::Debug for ServiceSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServiceSpec")

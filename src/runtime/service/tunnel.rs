@@ -1,4 +1,5 @@
-//! The outer side of a door: a Unix socket that leads to a port of another service, or to a host that is allowed.
+//! The outer end of a tunnel: a Unix socket that is forwarded to a port of another service or to an allowed
+//! host.
 #![expect(
     clippy::disallowed_methods,
     reason = "listens for services, and connects to the hosts that they may reach"
@@ -20,29 +21,30 @@ use tokio::time::timeout;
 use super::Log;
 use crate::relay::{self, Probe};
 
-/// How long a host may take to answer a connection.
+/// Time limit for connecting to a host.
 const DIAL: Duration = Duration::from_secs(20);
 
-/// Where a passage leads.
+/// Target of a tunnel.
 #[derive(Clone)]
 pub(super) enum TunnelTarget {
-    /// To a port of the service whose agent's socket comes through the channel once it is up.
+    /// A port of a service. The channel receives the socket of its agent once it is up.
     Service(watch::Receiver<Option<PathBuf>>, u16),
-    /// To a port of a host, by name. That it cannot be reached is said in the log.
+    /// A port of a host, by name. Connection errors go to the log.
     Host(String, u16, Log),
 }
 
-/// Sockets that lead out of one service; closed when they are dropped.
+/// Outgoing tunnels of one service; closed when dropped.
 pub(super) struct Tunnels {
     dir: TempDir,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Tunnels {
-    /// None yet.
+    /// No tunnels yet.
     pub(super) fn new() -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("atoll-").tempdir()?;
-        // Its parent is closed to others; inside a sandbox it stands alone, and another user walks through it.
+        // Its parent directory is private. In a sandbox it is mounted alone, and another user must be able
+        // to enter it.
         let doors = dir.path().join("doors");
         std::fs::create_dir(&doors)?;
         std::fs::set_permissions(&doors, Permissions::from_mode(0o711))?;
@@ -54,7 +56,7 @@ impl Tunnels {
         self.dir.path().join("doors")
     }
 
-    /// Opens a socket and gives its name in the directory.
+    /// Opens a socket and returns its name in the directory.
     pub(super) fn open(&mut self, leads: TunnelTarget) -> io::Result<PathBuf> {
         let name = PathBuf::from(self.tasks.len().to_string());
         let path = self.dir().join(&name);
@@ -76,7 +78,7 @@ impl Drop for Tunnels {
     }
 }
 
-/// Passes a connection on; one that leads nowhere is closed.
+/// Forwards a connection; closes it if the target cannot be reached.
 async fn pass(mut from: UnixStream, leads: Arc<TunnelTarget>) {
     match &*leads {
         TunnelTarget::Service(socket, port) => {

@@ -1,5 +1,5 @@
-//! Services that are started before they are asked for, and stopped behind the back of whoever had them: a scenario
-//! that wants a fresh one finds it up.
+//! Starts services before they are needed and stops used ones in the background, so that scenarios get a
+//! fresh service without waiting.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,31 +12,31 @@ use tokio_util::task::TaskTracker;
 use super::{Environment, EnvironmentService, Runtimes};
 use crate::verb::{Class, Failure};
 
-/// Services that are started before they are asked for: those of the same run with the same input.
+/// Size of the pool for services of the same run with the same input.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WarmPoolSize {
-    /// How many are kept ready.
+    /// Number of services to keep ready.
     pub keep: usize,
-    /// How many are wanted in all: no more than these are started.
+    /// Total number that will be needed: no more are started.
     pub of: usize,
 }
 
-/// What was started ahead, and what is still being stopped.
+/// Services that were started in advance, and those that are being stopped.
 #[derive(Default)]
 pub(super) struct WarmPool {
     shelves: Mutex<BTreeMap<String, WarmServices>>,
     leaving: TaskTracker,
 }
 
-/// Those of one kind.
+/// Services of one kind.
 #[derive(Default)]
 struct WarmServices {
     taken: usize,
     ready: VecDeque<WarmService>,
 }
 
-/// One that is being started, or up. Dropped, it is stopped.
+/// A service that is starting or up. Dropping it stops it.
 struct WarmService {
     start: Option<JoinHandle<Result<Environment, Failure>>>,
     runtimes: Runtimes,
@@ -53,7 +53,9 @@ impl WarmService {
         let Some(start) = &mut self.start else { return Err(Failure::cancelled()) };
         let started = start.await;
         self.start = None;
-        started.map_err(|e| Failure::new(Class::Bug, format!("a service could not be started ahead: {e}")))?
+        started.map_err(|e| {
+            Failure::new(Class::Bug, format!("the task that starts a service in advance failed: {e}"))
+        })?
     }
 }
 
@@ -72,7 +74,7 @@ impl Drop for WarmService {
 }
 
 impl WarmPool {
-    /// What is still being stopped.
+    /// Tracker of services that are being stopped.
     pub(super) fn leaving(&self) -> &TaskTracker {
         &self.leaving
     }
@@ -83,8 +85,8 @@ impl WarmPool {
 }
 
 impl Runtimes {
-    /// The services of `members`: those that were started ahead where there are some. Others are started in their place,
-    /// as `ahead` says; `key` tells which ones are alike.
+    /// The services of `members`, from the pool if possible. Replacements are started according to `ahead`;
+    /// services with the same `key` are interchangeable.
     pub async fn take(
         &self,
         key: String,
@@ -107,7 +109,7 @@ impl Runtimes {
         }
     }
 
-    /// Stops services without making anybody wait for it, except [`Runtimes::close`].
+    /// Stops services in the background; only [`Runtimes::close`] waits for it.
     pub fn stop_late(&self, environment: Environment) {
         let runtimes = self.clone();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -116,9 +118,9 @@ impl Runtimes {
         }
     }
 
-    /// Stops what was started ahead and never taken, and waits until all that was let go is gone.
+    /// Stops unused services, and waits until all stopped services have ended.
     pub async fn close(&self) {
-        // What is let fall here is stopped by tasks of its own.
+        // Dropping these starts tasks that stop them.
         let left = std::mem::take(&mut *self.spares().lock());
         drop(left);
         let leaving = &self.spares().leaving;

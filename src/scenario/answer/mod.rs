@@ -1,5 +1,5 @@
 //! What came back from a step of any type, and the record of what was sent.
-//! It must never know how an answer was made or what is expected of it.
+//! This module does not know how an answer was made or what is expected of it.
 
 mod outcome;
 mod sent;
@@ -58,8 +58,8 @@ pub struct StructuredResponse {
     pub text: String,
     /// Part that `json` assertions and captures without a source read, and its name.
     pub main: (&'static str, KeptContent),
-    /// The other parts, by the word that assertions and captures have for them: texts, numbers, or tables of texts.
-    /// A part that is null is not there.
+    /// The other parts, by the word that assertions and captures use: texts, numbers, or tables of texts. A
+    /// null part counts as absent.
     pub parts: IndexMap<&'static str, Value>,
     /// Files that are kept next to the observation.
     pub evidence: Vec<Evidence>,
@@ -77,7 +77,7 @@ pub struct Evidence {
 }
 
 impl StructuredResponse {
-    /// The part `word`; null parts are there for this.
+    /// The part `word`; also returns null parts.
     pub fn part(&self, word: &str) -> Option<&Value> {
         self.parts.get(word)
     }
@@ -86,7 +86,7 @@ impl StructuredResponse {
 /// Most bytes of the text that a judge reads.
 pub const JUDGED: usize = 8 << 10;
 
-/// Headers that change on every answer and mean nothing.
+/// Headers that change with every answer and have no meaning for a judge.
 const VOLATILE: [&str; 2] = ["date", "server"];
 
 impl HttpAnswer {
@@ -127,7 +127,7 @@ impl ExecAnswer {
 }
 
 impl StepAnswer {
-    /// An answer of named parts, with nothing for a judge to read.
+    /// An answer of named parts, without text for a judge.
     pub fn structured(main: (&'static str, &str), parts: Vec<(&'static str, Value)>) -> Self {
         Self::Told(Box::new(StructuredResponse {
             text: String::new(),
@@ -137,8 +137,8 @@ impl StepAnswer {
         }))
     }
 
-    /// Text for a judge: the same for the same behaviour, at most [`JUDGED`] bytes and a note of what is
-    /// missing.
+    /// Text for a judge: the same for the same behaviour; at most [`JUDGED`] bytes, plus a note if
+    /// something was left out.
     pub fn text(&self) -> String {
         let text = match self {
             Self::Http(http) => http.text(),
@@ -148,7 +148,7 @@ impl StepAnswer {
         Excerpt::visible(&text, JUDGED).text
     }
 
-    /// The bytes that captures and `json` assertions read: the body or stdout.
+    /// The content that captures and `json` assertions read, with its name: the body or stdout.
     pub fn main(&self) -> (&'static str, &KeptContent) {
         match self {
             Self::Http(http) => ("body", &http.body),
@@ -162,7 +162,7 @@ impl StepAnswer {
         self.json_by(json::parse)
     }
 
-    /// The same, where numbers keep the text that the program wrote.
+    /// Like [`StepAnswer::json`], but numbers keep the text that the program wrote.
     pub fn json_as_written(&self) -> Result<Value, String> {
         self.json_by(json::parse_as_written)
     }
@@ -174,13 +174,13 @@ impl StepAnswer {
         }
         let text = kept.text();
         if text.trim().is_empty() {
-            return Err(format!("the {name} is no JSON: it is empty"));
+            return Err(format!("the {name} is not JSON: it is empty"));
         }
         parse(&text).map_err(|unread| format!("the {name} {unread}"))
     }
 }
 
-/// Answers for tests of what reads them.
+/// Answers for the tests of code that reads answers.
 #[cfg(test)]
 pub(super) mod test {
     use super::*;

@@ -19,7 +19,7 @@ pub struct SentRecord {
     pub method: Option<String>,
     /// URL.
     pub url: Option<String>,
-    /// The request as a `curl` command, credentials as variables of the shell.
+    /// The request as a `curl` command; credentials are shell variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curl: Option<String>,
     /// HTTP headers by lower-case name.
@@ -34,7 +34,7 @@ pub struct SentRecord {
 }
 
 impl SentRecord {
-    /// The same, no longer than is useful to read.
+    /// The record, shortened to what is useful to read.
     #[must_use]
     pub fn shortened(self) -> Self {
         let short =
@@ -44,14 +44,14 @@ impl SentRecord {
         Self {
             url: self.url.map(short),
             headers: self.headers.map(headers),
-            // Part of a command is none.
+            // A part of a command cannot be run.
             curl: self.curl.filter(|curl| curl.len() <= SHOWN),
             command: self.command.map(short),
             ..self
         }
     }
 
-    /// The same without user names and passwords in URLs.
+    /// The record without user names and passwords in URLs.
     #[must_use]
     pub fn without_userinfo(mut self) -> Self {
         let Self { text, url, curl, .. } = &mut self;

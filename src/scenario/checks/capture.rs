@@ -8,11 +8,11 @@ use crate::scenario::values::variables::as_text;
 use crate::scenario::values::{Excerpt, Variables, json};
 use crate::value::{MAX_READ_DEPTH, Value, is_deeper, nested};
 
-/// Keeps a part of an answer under a name.
+/// Saves a part of an answer under a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Capture {
-    /// The name.
+    /// Name of the variable.
     pub name: String,
     /// JSONPath of a part of JSON text.
     #[serde(default)]
@@ -22,7 +22,7 @@ pub struct Capture {
     pub source: Option<String>,
 }
 
-/// Most bytes of one value that is kept, and of all of a scenario.
+/// Most bytes of one captured value, and of all values of a scenario.
 const LARGEST: usize = 4 << 20;
 const MOST: usize = 64 << 20;
 /// Most bytes of a value in an observation.
@@ -35,11 +35,11 @@ pub struct Captured {
     pub name: String,
     /// Captured value; null if there is none.
     pub value: Value,
-    /// Reason why nothing was captured.
+    /// Why nothing was captured.
     pub error: Option<String>,
 }
 
-/// Takes what `capture` names from `answer`.
+/// Captures the part of `answer` that `capture` names.
 pub fn take(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Captured {
     let name = capture.name.clone();
     match part(capture, answer, variables).and_then(fitting) {
@@ -51,12 +51,15 @@ pub fn take(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Ca
 fn fitting(value: Value) -> Result<Value, String> {
     if is_deeper(&value, MAX_READ_DEPTH) {
         let nested = nested(MAX_READ_DEPTH);
-        return Err(format!("it is {nested}, the most that is captured: capture a part of it"));
+        return Err(format!("it is {nested}, the limit for captured values: capture a part of it"));
     }
     if length(&value) <= LARGEST {
         return Ok(value);
     }
-    Err(format!("it is larger than {} MiB, the most that is captured: capture a part of it", LARGEST >> 20))
+    Err(format!(
+        "it is larger than {} MiB, the limit for captured values: capture a part of it",
+        LARGEST >> 20
+    ))
 }
 
 fn part(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Result<Value, String> {
@@ -67,7 +70,7 @@ fn part(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Result
     let Some(path) = &capture.jsonpath else {
         return text
             .map(|text| text.trim().into())
-            .ok_or_else(|| "it names neither a path nor a source".into());
+            .ok_or_else(|| "the capture has neither `jsonpath` nor `source`".into());
     };
     let value = match text {
         Some(text) => json::parse_as_written(&text)
@@ -76,7 +79,7 @@ fn part(capture: &Capture, answer: &StepAnswer, variables: &Variables) -> Result
     };
     let path = variables.fill(path);
     let found = Selector::parse(&path)?.pick(&value)?.ok_or_else(|| format!("there is nothing at {path}"))?;
-    // What becomes text in the end needs no number.
+    // The value is used as text, so the literal is enough.
     Ok(json::literal(&found).map(Value::from).unwrap_or(found))
 }
 
@@ -89,7 +92,7 @@ fn source_text(source: &str, answer: &StepAnswer) -> Result<String, String> {
                 .header(name.trim())
                 .map(str::to_owned)
                 .ok_or_else(|| format!("the answer has no header `{}`", name.trim()))?,
-            None => return Err(format!("`{source}` is no source of a request")),
+            None => return Err(format!("a request has no source `{source}`")),
         },
         ("stdout", StepAnswer::Exec(exec)) => exec.stdout.text().into_owned(),
         ("stderr", StepAnswer::Exec(exec)) => exec.stderr.text().into_owned(),
@@ -98,11 +101,11 @@ fn source_text(source: &str, answer: &StepAnswer) -> Result<String, String> {
             .map(|code| code.to_string())
             .ok_or("the command was killed: it has no exit code")?,
         (source, StepAnswer::Told(told)) => return told_text(source, told),
-        (source, StepAnswer::Exec(_)) => return Err(format!("`{source}` is no source of a command")),
+        (source, StepAnswer::Exec(_)) => return Err(format!("a command has no source `{source}`")),
     })
 }
 
-/// A part of an answer that has named parts; some sources have names of their own.
+/// A part of a structured answer; some sources have aliases.
 fn told_text(source: &str, told: &StructuredResponse) -> Result<String, String> {
     let entry = source.strip_prefix("header:").map(|name| ("header", name));
     let entry = entry.or_else(|| source.strip_prefix("trailer:").map(|name| ("trailer", name)));
@@ -126,7 +129,7 @@ fn told_text(source: &str, told: &StructuredResponse) -> Result<String, String> 
 }
 
 impl Captured {
-    /// Makes the value known to later steps; where nothing was kept their placeholders stay as written.
+    /// Makes the value available to later steps. If nothing was captured, their placeholders stay as written.
     pub fn store(&mut self, variables: &mut Variables) {
         if let Some(error) = &self.error {
             variables.miss(&self.name, error);
@@ -134,7 +137,7 @@ impl Captured {
         }
         let others = variables.all().filter(|(name, _)| *name != self.name);
         if others.map(|(_, value)| length(value)).sum::<usize>() + length(&self.value) > MOST {
-            let why = format!("all values of the scenario are larger than {} MiB with it", MOST >> 20);
+            let why = format!("with it, the values of the scenario are larger than {} MiB", MOST >> 20);
             variables.miss(&self.name, &why);
             (self.error, self.value) = (Some(why), Value::Null);
             return;
@@ -142,7 +145,7 @@ impl Captured {
         variables.set(&self.name, self.value.clone());
     }
 
-    /// The same for an observation: a long value is shortened.
+    /// The record for an observation: a long value is shortened.
     #[must_use]
     pub fn recorded(self) -> Self {
         if length(&self.value) <= RECORDED {
@@ -195,7 +198,7 @@ mod tests {
     fn a_miss_says_why_and_sets_nothing() {
         let web = http(404, &[], "nope");
         let mut captured = take(&capture(None, Some("$.id")), &web, &Variables::default());
-        assert!(captured.error.as_deref().unwrap().starts_with("the body is no JSON"), "{captured:?}");
+        assert!(captured.error.as_deref().unwrap().starts_with("the body is not JSON"), "{captured:?}");
         let mut variables = Variables::default();
         captured.store(&mut variables);
         assert_eq!(variables.fill("{x}"), "{x}");
@@ -223,9 +226,11 @@ mod tests {
         }
         let mut again = Captured { name: "x0".into(), ..told(LARGEST) };
         again.store(&mut variables);
-        assert_eq!(again.error, None, "it takes the place of another value");
+        assert_eq!(again.error, None, "it replaces another value");
         let mut more = told(1);
         more.store(&mut variables);
-        assert!(more.error.unwrap().starts_with("all values of the scenario are larger than 64 MiB"));
+        assert!(
+            more.error.unwrap().starts_with("with it, the values of the scenario are larger than 64 MiB")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What is checked and captured of an answer without a model: assertions, captures and conditions.
-//! It must never know step types: each step type lists the subjects and sources that its answers have.
+//! Checks of an answer that need no model: assertions, captures and conditions.
+//! This module does not know step types: each step type lists the subjects and sources that its answers have.
 
 pub mod assert;
 pub mod capture;

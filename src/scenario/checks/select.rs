@@ -5,21 +5,22 @@ use crate::json_path::{JsonPath, TooMuchWork};
 use crate::scenario::values::json;
 use crate::value::Value;
 
-/// A way to parts of a JSON value: RFC 9535, and the plain dotted form `$.a.b-c` whose keys need not be identifiers.
+/// A path to parts of a JSON value: RFC 9535, or the plain dotted form `$.a.b-c`, whose keys need not be
+/// identifiers.
 pub struct Selector {
     path: JsonPath,
 }
 
 /// Values that a path selects.
 pub enum Selection {
-    /// The one part that it can lead to, if it is there.
+    /// The only part that the path can select, if it exists.
     One(Option<Value>),
-    /// All parts that a filter, a wildcard or a slice leads to.
+    /// All parts that a filter, a wildcard or a slice selects.
     Several(Vec<Value>),
 }
 
 impl Selection {
-    /// All of it: several parts are a list, which is there if something is in it.
+    /// The selection as one value: several parts are a list, which exists if it is not empty.
     pub fn whole(&self, rule: AssertionRule) -> Option<Value> {
         match self {
             Self::One(found) => found.clone(),
@@ -30,7 +31,7 @@ impl Selection {
 }
 
 impl Selector {
-    /// Reads a path, or says what is wrong with it.
+    /// Parses a path. The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         match JsonPath::parse(text) {
@@ -39,13 +40,16 @@ impl Selector {
                 if text.starts_with('$') {
                     format!("no JSONPath: {reason}")
                 } else {
-                    format!("no JSONPath: one begins with `$`, as in `$.{}`", text.trim_start_matches('.'))
+                    format!(
+                        "not a JSONPath, which begins with `$`, as in `$.{}`",
+                        text.trim_start_matches('.')
+                    )
                 }
             }),
         }
     }
 
-    /// What of `value` it leads to.
+    /// The parts of `value` that the path selects.
     ///
     /// # Errors
     /// The path would visit too many values.
@@ -62,7 +66,7 @@ impl Selector {
         Ok(if self.path.is_singular() { Selection::One(found.pop()) } else { Selection::Several(found) })
     }
 
-    /// The one part it leads to, a list if there are several, `None` if there is none.
+    /// The selected part, a list if there are several, `None` if there is none.
     ///
     /// # Errors
     /// The path would visit too many values.

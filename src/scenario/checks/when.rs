@@ -1,5 +1,5 @@
-//! `when`: what must be so of the variables for a step to be done at all. No model is asked and nothing is looked at but
-//! what was captured before.
+//! `when`: conditions about variables that decide whether a step is run. They read captured values only and
+//! ask no model.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::scenario::values::size::too_large;
 use crate::scenario::values::variables::as_text;
 use crate::value::Value;
 
-/// Conditions that must all hold, each about the variable that its path selects.
+/// Conditions that must all hold. Each is about the variable that its path selects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct When(pub Vec<Assertion>);
@@ -22,7 +22,7 @@ impl When {
     /// Reason why a step is skipped; `None` if it is not.
     pub fn refusal(&self, variables: &Variables) -> Option<String> {
         if too_large(self, variables).is_some() {
-            // The step is begun, and fails for the same reason.
+            // The step is run, and fails for the same reason.
             return None;
         }
         let known = variables.all().map(|(name, value)| (name.to_owned(), plain(value.clone()))).collect();
@@ -41,7 +41,8 @@ impl When {
     }
 }
 
-/// A number or a flag as its text: what is captured is text from one source and a number from another.
+/// A number or a boolean as text: the same value is captured as text from one source and as a number from
+/// another.
 fn plain(value: Value) -> Value {
     match value {
         Value::Number(_) | Value::Bool(_) => as_text(&value).into(),

@@ -1,5 +1,5 @@
-//! Credentials that are written out in files, found in their texts: they are not shown where a line is quoted. The files may
-//! be broken, so that there is no scenario to ask.
+//! Finds credentials that are written literally in scenario files, so that quoted lines do not show them.
+//! The files may be broken, so there may be no parsed scenario to read.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,18 +14,18 @@ use crate::scenario::values::credentials::{
 };
 use crate::scenario::values::variables::placeholders;
 
-/// Shorter credentials are words that messages may have for other reasons.
+/// Shorter credentials are words that messages may contain for other reasons.
 const SHORTEST: usize = 6;
 
-/// How many credentials of a file are looked for elsewhere in it.
+/// Most credentials of a file that are searched for in the rest of it.
 const MOST_REPEATED: usize = 200;
 
-/// A line of a file that is no YAML: a name and its value.
+/// A line `NAME: VALUE` of a file that is not valid YAML.
 static PAIR: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r#"(?m)["']?([A-Za-z][A-Za-z0-9_-]*)["']?[ \t]*:[ \t]+["']?([^\s{\["'][^\r\n"']*)"#).ok()
 });
 
-/// Hides the credentials that are written out in the texts of `sources`, and masks them in what `found` says.
+/// Hides the literal credentials in the texts of `sources`, and masks them in the messages of `found`.
 pub fn hide(sources: &mut SourceMap, found: &mut [Diagnostic]) {
     let texts: Vec<_> = sources.iter().map(|(id, source)| (id, source.text.clone())).collect();
     let mut values = BTreeSet::new();
@@ -47,7 +47,7 @@ pub fn hide(sources: &mut SourceMap, found: &mut [Diagnostic]) {
         let texts =
             std::iter::once(message).chain(labels.iter_mut().map(|label| &mut label.text)).chain(help);
         for text in texts {
-            // The longest first: one may be part of another.
+            // Longest first: one may be part of another.
             let mut inside: Vec<&String> =
                 values.iter().filter(|value| text.contains(value.as_str())).collect();
             inside.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
@@ -58,19 +58,19 @@ pub fn hide(sources: &mut SourceMap, found: &mut [Diagnostic]) {
     }
 }
 
-/// What a message may repeat of a credential: all of it, or what is between its variables.
+/// The parts of a credential that a message may repeat: all of it, or the text between its variables.
 fn said(credential: &str) -> impl Iterator<Item = &str> {
     let words = credential.split_whitespace().filter(|word| is_literal(word));
     std::iter::once(credential).chain(literals(credential).map(str::trim)).chain(words)
 }
 
-/// Where credentials are written out in a file of scenarios.
+/// The spans of literal credentials in a scenario file.
 fn spans(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = keys_in(text).collect();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         found.extend(written(CredentialKind::Url, line).map(|span| {
-            // What ends a flow of values is no part of them.
+            // The end of a flow list or mapping does not belong to the value.
             let value = line[span.clone()].trim_end_matches([',', '}', ']']);
             start + span.start..start + span.start + value.len()
         }));
@@ -93,12 +93,12 @@ fn spans(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The credentials of `text` that are not only variables.
+/// The credentials in `text` that do not consist of variables alone.
 fn written<'t>(kind: CredentialKind<'_>, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     kind.spans(text).into_iter().filter(move |span| is_literal(&text[span.clone()]))
 }
 
-/// What a table is, by the key that it stands behind.
+/// Meaning of a table, by the key that holds it.
 #[derive(Clone, Copy)]
 enum KeyContext {
     Headers,
@@ -161,7 +161,7 @@ impl CredentialFinder<'_> {
         }
     }
 
-    /// The bytes of a part of a scalar; where it is written with escapes, all of the scalar.
+    /// Hides a part of a scalar; the whole scalar if it is written with escapes.
     fn hide(&mut self, node: &YamlNode, value: &str, part: Range<usize>) {
         let Some(raw) = self.text.get(node.at.clone()) else { return };
         self.found.push(match raw.find(value) {
@@ -170,7 +170,7 @@ impl CredentialFinder<'_> {
         });
     }
 
-    /// The values of the variables `names`, wherever they are set.
+    /// Hides the values of the variables `names`, wherever they are set.
     fn variables(&mut self, node: &YamlNode, names: &BTreeSet<String>) {
         match &node.kind {
             yaml::NodeKind::Scalar(_) => {}
@@ -238,7 +238,7 @@ mod tests {
             ("json: { password: x }", "json: { password: x }"),
             ("{ path: /a?token=abc, x: 1 }", "{ path: /a?token=***, x: 1 }"),
             ("headers: { authorization: abcdef }\nx: abcdef", "headers: { authorization: *** }\nx: ***"),
-            // No YAML.
+            // Not valid YAML.
             ("a: [\nAuthorization: Bearer abc\nname: x", "a: [\nAuthorization: Bearer ***\nname: x"),
             ("a: [\nheaders: { Authorization: Bearer abc }", "a: [\nheaders: { Authorization: Bearer ***"),
             ("a: sk-abcdefghijklmnopqrstuvwxyz", "a: ***"),

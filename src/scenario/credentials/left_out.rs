@@ -1,4 +1,4 @@
-//! Credentials that are written out in a scenario: they are left out of what is kept of it, and put back before it is run.
+//! Removes literal credentials from stored scenarios, and restores them before a scenario is run.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,11 @@ use crate::scenario::values::credentials::{CredentialPart, MASK};
 use crate::scenario::values::variables::placeholders;
 use crate::value::Value;
 
-/// Shorter credentials are words that descriptions may have for other reasons.
+/// Shorter credentials are words that descriptions may contain for other reasons.
 const SHORTEST: usize = 6;
 
-/// Leaves the credentials out that are written out in `scenario`, those in variables included. Says whether there were any.
+/// Removes the literal credentials from `scenario`, including those in variables. Returns whether there
+/// were any.
 pub fn leave_out(scenario: &mut Scenario) -> bool {
     let names = variables(scenario);
     let shown = values(scenario);
@@ -30,7 +31,7 @@ pub fn leave_out(scenario: &mut Scenario) -> bool {
     any
 }
 
-/// Masks what is in descriptions of the credentials `values`: those of rows are filled in there.
+/// Masks the credentials `values` in descriptions, into which those of rows are filled.
 fn each_description(scenario: &mut Scenario, values: &[String]) {
     let Scenario { description, setup, steps, teardown, .. } = scenario;
     let steps = setup.iter_mut().chain(steps).chain(teardown).map(|step| &mut step.description);
@@ -45,7 +46,8 @@ fn each_description(scenario: &mut Scenario, values: &[String]) {
     }
 }
 
-/// Puts the credentials of `written` into `scenario`, from which they were left out. Says whether the two fit together.
+/// Restores the credentials of `written` in `scenario`, from which they were removed. Returns whether the
+/// two match.
 pub fn restore(scenario: &mut Scenario, written: &Scenario) -> bool {
     let mut written = written.clone();
     let names = variables(&mut written);
@@ -63,7 +65,7 @@ pub fn restore(scenario: &mut Scenario, written: &Scenario) -> bool {
     fits && parts.next().is_none()
 }
 
-/// The credentials that are written out in `scenario`, and those in them: what must not be shown where it is repeated.
+/// The literal credentials of `scenario` and the secrets in them, which must not be shown anywhere.
 pub fn values(scenario: &Scenario) -> Vec<String> {
     let mut scenario = scenario.clone();
     let names = variables(&mut scenario);
@@ -73,7 +75,7 @@ pub fn values(scenario: &Scenario) -> Vec<String> {
             values.extend(part.values());
         }
     });
-    // What a URL escapes is repeated without escapes.
+    // A message may repeat a value of a URL without its escapes.
     let decoded = |value: &String| {
         let plain = percent_decode_str(value).decode_utf8_lossy().into_owned();
         let form = percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned();
@@ -91,7 +93,7 @@ fn variables(scenario: &mut Scenario) -> BTreeSet<String> {
         let text = part.text();
         for span in part.spans(&text) {
             let credential = &text[span];
-            // Of a user name and a password, the password.
+            // For a user name and a password, only the password.
             let secret = part.secret_in(credential);
             names.extend(placeholders(secret).into_iter().map(|(_, _, name)| name.to_owned()));
         }
@@ -99,10 +101,11 @@ fn variables(scenario: &mut Scenario) -> BTreeSet<String> {
     names
 }
 
-/// What is called for every part of a scenario.
+/// Callback for every part of a scenario that may hold a credential.
 type VisitCredential<'a> = &'a mut dyn FnMut(CredentialPart<'_>);
 
-/// Goes through all parts of `scenario` that may hold credentials, the variables `names` among them, always in the same order.
+/// Visits all parts of `scenario` that may hold credentials, including the variables `names`, always in the
+/// same order.
 fn each(scenario: &mut Scenario, names: &BTreeSet<String>, see: VisitCredential<'_>) {
     let Scenario { variables, setup, steps, teardown, .. } = scenario;
     each_variable(variables, names, see);

@@ -1,4 +1,4 @@
-//! Credentials in scenario files: they are hidden where a file is quoted, and left out of what is kept of a scenario.
+//! Credentials in scenario files: hidden if a file is quoted, and removed from stored scenarios.
 
 mod hidden;
 mod left_out;

@@ -25,19 +25,19 @@ fn capture(linter: &mut Linter<'_>, node: &YamlNode, kind: Option<&StepType>) {
         return;
     }
     match node.get("name") {
-        None => _ = linter.say(Code::LintCaptureName, node, "a capture needs `name`"),
+        None => _ = linter.say(Code::LintCaptureName, node, "`name` is missing in this capture"),
         Some(name) => {
             let text = name.scalar_text().unwrap_or_default();
             if text.trim().is_empty() {
                 linter.say(Code::LintCaptureEmpty, name, "`name` is empty");
             } else if !is_name(&text) {
-                linter.say(Code::LintCaptureWord, name, format!("`{text}` cannot stand in a placeholder"));
+                linter.say(Code::LintCaptureWord, name, format!("`{text}` cannot be used in a placeholder"));
             }
         }
     }
     let (path, source) = (node.get("jsonpath"), node.get("source"));
     if path.is_none() && source.is_none() {
-        linter.say(Code::LintCaptureWhat, node, "a capture needs `jsonpath` or `source`");
+        linter.say(Code::LintCaptureWhat, node, "`jsonpath` or `source` is missing in this capture");
     }
     if let Some(node) = path {
         let text = node.scalar_text().unwrap_or_default();

@@ -7,7 +7,8 @@ use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 use crate::scenario::steps::TYPES;
 use crate::scenario::values::WrittenDuration;
 
-/// What can be seen from the order of steps: hidden captures, what a step type needs of earlier steps, steps that are never run.
+/// Rules about the order of steps: hidden captures, steps that need an earlier step, steps that are never
+/// run.
 pub fn check(linter: &mut Linter<'_>, root: &YamlNode) {
     let lists = ["setup", "steps"].into_iter().flat_map(|list| items(root, list));
     let steps: Vec<&YamlNode> = lists.collect();
@@ -42,14 +43,14 @@ fn length(node: Option<&YamlNode>) -> Option<Duration> {
         .map(|duration| duration.0)
 }
 
-/// Steps whose turn comes when the time of the scenario is over, by the pauses alone.
+/// Finds steps that cannot start before the time limit of the scenario because of the pauses alone.
 fn unreachable(linter: &mut Linter<'_>, root: &YamlNode, steps: &[&YamlNode]) {
     let Some(timeout) = length(root.get("timeout")) else { return };
     let mut waited = Duration::ZERO;
     for step in steps {
         if waited >= timeout {
             let message = format!(
-                "the pauses before this step take {}, the scenario has {}",
+                "the pauses before this step take {}, but the time limit of the scenario is {}",
                 WrittenDuration(waited),
                 WrittenDuration(timeout)
             );

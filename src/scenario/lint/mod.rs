@@ -1,5 +1,5 @@
-//! Lint: what is wrong with scenario files, or will be, rule by rule. The rules with numbers below 100 are those that
-//! authors know from other tools; those above are ours. It must never run a scenario against a program.
+//! Lint rules for scenario files. Rules with numbers below 100 are those that authors know from other
+//! tools; the others are our own. Lint never runs a scenario against a program.
 
 mod captures;
 mod flow;
@@ -18,15 +18,15 @@ use crate::scenario::load::{ScenarioFiles, is_data, load};
 use crate::scenario::reader::linter::Linter;
 use crate::scenario::reader::yaml::{self, NodeKind, YamlNode};
 
-/// Everything that is wrong with scenario files, by file and place: the rules, and what loading complains about beyond
-/// them. The sources are those that the complaints point into.
+/// All findings in scenario files, by file and position: those of the rules, and diagnostics of loading
+/// that no rule covers. The diagnostics point into the returned sources.
 pub fn scenarios(files: &ScenarioFiles) -> (SourceMap, Vec<Diagnostic>) {
-    // Loading and the rules read the same texts and know nothing of each other: each has a thread.
+    // Loading and the rules read the same texts independently, so each has a thread.
     let ((scenarios, sources, loading), mut found) = std::thread::scope(|threads| {
         let rules = threads.spawn(|| rules(files));
         (load(files.clone()), rules.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    // The rules are about scenarios. What other files name and has no steps is data.
+    // The rules apply to scenarios. A file without steps that another file names is data.
     let is_data = |source: SourceId| {
         let file = sources.get(source);
         is_data(&file.name, &file.text, files.attached.as_deref())
@@ -39,7 +39,7 @@ pub fn scenarios(files: &ScenarioFiles) -> (SourceMap, Vec<Diagnostic>) {
     let mut names: HashMap<&str, SourceId> =
         sources.iter().map(|(source, known)| (known.name.as_str(), source)).collect();
     for scenario in &scenarios {
-        // Of the rows of one scenario the first one speaks for all.
+        // One row of a scenario is enough.
         let Some(source) = names.remove(scenario.file.as_str()) else { continue };
         let mut linter = Linter::new(&sources, source);
         vacuous::check(&mut linter, scenario);
@@ -54,8 +54,8 @@ pub fn scenarios(files: &ScenarioFiles) -> (SourceMap, Vec<Diagnostic>) {
     (sources, found)
 }
 
-/// What the rules find, file by file. The texts are added in the order in which loading adds them, so that its sources
-/// serve for these places too.
+/// Findings of the rules, file by file. The texts are added in the same order as by loading, so that the
+/// sources of loading fit these spans too.
 fn rules(files: &ScenarioFiles) -> Vec<Diagnostic> {
     let mut sources = SourceMap::new();
     for (name, text) in files.fixtures.iter().chain(&files.scenarios) {
@@ -74,13 +74,13 @@ fn rules(files: &ScenarioFiles) -> Vec<Diagnostic> {
     found
 }
 
-/// The rule about placeholders is one that loading looks after.
+/// Gives diagnostics of loading about placeholders the code of the lint rule.
 fn renumbered(complaint: Diagnostic) -> Diagnostic {
     let code = if complaint.code == Code::ScenarioUnset { Code::LintUnset } else { complaint.code };
     Diagnostic { code, ..complaint }
 }
 
-/// Whether a rule has complained about the same place.
+/// Whether a rule has already reported the same position.
 fn is_said(complaint: &Diagnostic, found: &[Diagnostic]) -> bool {
     let Some(span) = complaint.span() else { return false };
     let beyond = [Code::ScenarioKey, Code::ScenarioBraces, Code::ScenarioDocuments, Code::ScenarioFixture];
@@ -98,7 +98,7 @@ impl Linter<'_> {
             Ok(documents) => documents,
             Err(broken) => {
                 let span = self.sources.span(self.source, broken.at);
-                self.at(Code::LintYaml, span, format!("no valid YAML: {}", broken.message));
+                self.at(Code::LintYaml, span, format!("invalid YAML: {}", broken.message));
                 return;
             }
         };
@@ -117,21 +117,21 @@ impl Linter<'_> {
 
     fn head(&mut self, root: &YamlNode, ids: &mut HashMap<String, Span>) {
         match root.get("id") {
-            None => _ = self.say(Code::LintIdMissing, root, "a scenario needs `id`"),
+            None => _ = self.say(Code::LintIdMissing, root, "`id` is missing"),
             Some(id) => self.id(id, ids),
         }
         if let Some(kind) = root.get("type").filter(|kind| !kind.is_null()) {
             let word = kind.scalar_text().unwrap_or_default();
             if !["api", "functional"].contains(&word.as_str()) {
-                let message = format!("`{word}` is no type of scenario that other tools know");
+                let message = format!("other tools have no scenario type `{word}`");
                 self.unknown(Code::LintType, kind, message, &word, &["api", "functional"]);
             }
         }
         if let Some(weight) = root.get("weight").filter(|weight| !weight.is_null()) {
             match weight.to_json().as_f64() {
-                None => _ = self.say(Code::LintWeightNumber, weight, "`weight` is no number"),
+                None => _ = self.say(Code::LintWeightNumber, weight, "`weight` is not a number"),
                 Some(number) if number <= 0.0 => {
-                    self.say(Code::LintWeight, weight, "a scenario of this weight counts for nothing");
+                    self.say(Code::LintWeight, weight, "a scenario with this weight does not count");
                 }
                 Some(_) => {}
             }
@@ -147,14 +147,16 @@ impl Linter<'_> {
         let fits = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
         if !fits {
-            let message = format!("`{text}` has more than lower-case letters, digits, `-` and `_`");
+            let message =
+                format!("`{text}` has characters other than lower-case letters, digits, `-` and `_`");
             self.say(Code::LintId, id, message);
         }
         let span = self.sources.span(self.source, id.at.clone());
         if let Some(first) = ids.get(&text) {
             let file = &self.sources.get(first.source).name;
             let first = *first;
-            let complaint = self.at(Code::LintTwice, span, format!("the id `{text}` is taken by {file}"));
+            let complaint =
+                self.at(Code::LintTwice, span, format!("the id `{text}` is already used in {file}"));
             *complaint = complaint.clone().at(first, "first used here");
         } else {
             ids.insert(text, span);

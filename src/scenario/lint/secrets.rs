@@ -2,7 +2,7 @@ use crate::diag::Code;
 use crate::scenario::reader::linter::Linter;
 use crate::scenario::values::credentials::keys_in;
 
-/// Complains about every line that holds what looks like a key. The key itself is not repeated.
+/// Reports every line that seems to contain a key. The key itself is not repeated.
 pub fn find(linter: &mut Linter<'_>) {
     let text = linter.text();
     let mut start = 0;
@@ -10,8 +10,8 @@ pub fn find(linter: &mut Linter<'_>) {
         if keys_in(line).next().is_some() {
             let indent = line.len() - line.trim_start().len();
             let span = linter.sources.span(linter.source, start + indent..start + line.trim_end().len());
-            linter.at(Code::LintSecret, span, "this line holds what looks like a secret").help =
-                Some("give the value in a variable of the run".into());
+            linter.at(Code::LintSecret, span, "this line seems to contain a secret").help =
+                Some("pass the value as a variable: `--variable NAME=VALUE`".into());
         }
         start += line.len();
     }

@@ -6,11 +6,11 @@ struct Heading<'t> {
     level: usize,
     text: &'t str,
     span: Span,
-    /// Whether text stands between it and the next heading.
+    /// Whether there is text before the next heading.
     filled: bool,
 }
 
-/// What is wrong with a specification in Markdown, which becomes one of the sources.
+/// Checks a specification in Markdown and adds it to the sources.
 pub fn spec(sources: &mut SourceMap, name: String, text: String) -> Vec<Diagnostic> {
     let source = sources.add(name, text);
     let sources = &*sources;
@@ -28,11 +28,11 @@ pub fn spec(sources: &mut SourceMap, name: String, text: String) -> Vec<Diagnost
         found.push(
             Diagnostic::new(Code::SpecTitle, "the specification has no title")
                 .at(start, "")
-                .help("begin it with `# Name`"),
+                .help("begin the file with `# NAME`"),
         );
     }
     if let Some(open) = open {
-        found.push(Diagnostic::new(Code::SpecFence, "this code block does not end").at(open, ""));
+        found.push(Diagnostic::new(Code::SpecFence, "this code block is not closed").at(open, ""));
     }
     found
 }
@@ -69,8 +69,11 @@ fn headings(sources: &SourceMap, source: SourceId) -> (Vec<Heading<'_>>, Option<
 fn review(headings: &[Heading<'_>], title: usize, found: &mut Vec<Diagnostic>) {
     if !headings[title].filled {
         found.push(
-            Diagnostic::new(Code::SpecSummary, "nothing says under the title what the software is for")
-                .at(headings[title].span, ""),
+            Diagnostic::new(
+                Code::SpecSummary,
+                "there is no summary under the title: write what the software is for",
+            )
+            .at(headings[title].span, ""),
         );
     }
     let mut seen: HashMap<(usize, &str), Span> = HashMap::new();

@@ -7,7 +7,7 @@ use crate::scenario::steps;
 /// The lists of steps and every step in them.
 pub fn check(linter: &mut Linter<'_>, root: &YamlNode) {
     match root.get("steps") {
-        None => _ = linter.say(Code::LintStepsMissing, root, "a scenario needs `steps`"),
+        None => _ = linter.say(Code::LintStepsMissing, root, "`steps` is missing"),
         Some(YamlNode { kind: NodeKind::List(items), .. }) if !items.is_empty() => {}
         Some(steps) => _ = linter.say(Code::LintSteps, steps, "`steps` is a list with at least one entry"),
     }
@@ -37,14 +37,14 @@ fn step(linter: &mut Linter<'_>, node: &YamlNode, judged: bool) {
     match found.as_slice() {
         [] => {
             let known = steps::words().join(", ");
-            linter.say(Code::LintAction, node, "this step does nothing").help =
-                Some(format!("a step has one of {known}"));
+            linter.say(Code::LintAction, node, "this step has no action").help =
+                Some(format!("a step has one of these actions: {known}"));
         }
         [(step_type, _, action)] => (step_type.lint)(linter, action),
         [(first, ..), (second, _, action), ..] => {
             let (first, second) = (first.word, second.word);
-            let message = format!("a step does one thing, this one has `{first}` and `{second}`");
-            linter.say(Code::LintActions, action, message).help = Some("make two steps of it".into());
+            let message = format!("a step has one action, but this one has `{first}` and `{second}`");
+            linter.say(Code::LintActions, action, message).help = Some("split it into two steps".into());
         }
     }
     if judged {

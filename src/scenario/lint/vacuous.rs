@@ -7,7 +7,7 @@ use crate::scenario::reader::linter::Linter;
 use crate::scenario::steps::{StepType, TYPES};
 use crate::scenario::values::Variables;
 
-/// Whether `step` is decided, and holds, where the program answers like the one `at`.
+/// Whether `step` is decided and holds for the answers of program `at`.
 fn holds_for(step: &ScenarioStep, at: usize) -> bool {
     let [first, second] = step.action.step().vacuous();
     let answer = if at == 0 { first } else { second };
@@ -18,8 +18,8 @@ fn holds_for(step: &ScenarioStep, at: usize) -> bool {
         && assertions.all(|assertion| holds(assertion, &answer, &[Duration::ZERO], &Variables::default()).ok)
 }
 
-/// Complains about a scenario whose assertions hold for a program that does nothing. Steps that a judge decides are
-/// not looked at: there is always something that they expect. Steps that may be skipped make up for nothing.
+/// Reports a scenario whose assertions hold for a program that does nothing. Steps that a judge decides are
+/// ignored: they always expect something. Steps that may be skipped do not count as a check.
 pub fn check(linter: &mut Linter<'_>, scenario: &Scenario) {
     let decided =
         |at: usize| scenario.steps.iter().filter(|step| step.when.is_none()).all(|step| holds_for(step, at));
@@ -29,10 +29,10 @@ pub fn check(linter: &mut Linter<'_>, scenario: &Scenario) {
     let message =
         format!("`{}` holds for a program that answers everything with {}", scenario.id, who(scenario, at));
     linter.at(Code::LintVacuous, span, message).help =
-        Some("assert something that only the right program does".into());
+        Some("assert something that only a correct program does".into());
 }
 
-/// What the program `at` answers to the steps that the scenario has.
+/// Description of the answers of program `at` to the steps of the scenario.
 fn who(scenario: &Scenario, at: usize) -> String {
     let used = |step_type: &StepType| scenario.steps.iter().any(|step| step.action.word() == step_type.word);
     let words = TYPES.iter().filter(|step_type| used(step_type)).map(|step_type| step_type.vacuous_words[at]);

@@ -11,7 +11,7 @@ use crate::scenario::values::variables::is_name;
 use crate::schema::Schema;
 use crate::value::Value;
 
-/// Reads an `assert` block of a step of type `kind` into single assertions.
+/// Reads the `assert` block of a step of type `kind`.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Vec<Assertion> {
     let mut out = Vec::new();
     let Some(entries) = reader.table(node, "`assert`", keys::ASSERT) else { return out };
@@ -25,7 +25,7 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType
         let Some((subject, form)) = known.iter().copied().find(|(subject, _)| subject.word() == word) else {
             if keys::ASSERT.contains(&word) {
                 let kind = kind.word;
-                let message = format!("an answer to `{kind}` has no `{word}`");
+                let message = format!("answers to `{kind}` steps have no `{word}`");
                 let known = known.iter().map(|(subject, _)| subject.word()).collect::<Vec<_>>();
                 reader.complain(Code::ScenarioAssert, key, message).help =
                     Some(format!("`{kind}` steps have: {}", known.join(", ")));
@@ -47,7 +47,7 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType
     out
 }
 
-/// Reads `when`: by variable, a value it equals, or comparisons.
+/// Reads `when`: for each variable the value that it must equal, or comparisons.
 pub fn conditions(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<Assertion> {
     let mut out = Vec::new();
     let entries = reader.entries(node, "`when`").unwrap_or_default();
@@ -57,7 +57,7 @@ pub fn conditions(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<Assertion
     for (key, value) in entries {
         let name = key.scalar_text().unwrap_or_default();
         if !is_name(&name) {
-            let message = format!("`{name}` is no variable: a name has letters, digits and `_`");
+            let message = format!("`{name}` is not a variable: a name has letters, digits and `_`");
             reader.complain(Code::ScenarioCapture, key, message);
             continue;
         }
@@ -97,7 +97,7 @@ fn status(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Assertion> {
         if class || value.as_u64().is_some_and(|code| (100..600).contains(&code)) {
             wanted.push(value);
         } else {
-            let message = format!("{value} is no HTTP status");
+            let message = format!("{value} is not an HTTP status");
             reader.complain(Code::ScenarioAssert, item, message).help =
                 Some("write a number such as 201, a class such as \"2xx\", or a list of them".into());
         }
@@ -124,7 +124,7 @@ fn names(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject) -> Opti
         let Some(name) = reader.text(item, &format!("`{}`", subject.word())) else { continue };
         if !name.contains('{') && !GRPC_STATUSES.contains(&name.as_str()) {
             let complaint =
-                reader.complain(Code::ScenarioAssert, item, format!("`{name}` is no gRPC status"));
+                reader.complain(Code::ScenarioAssert, item, format!("`{name}` is not a gRPC status"));
             *complaint = complaint.clone().suggest(&name, GRPC_STATUSES);
         }
         wanted.push(name.into());
@@ -150,7 +150,7 @@ fn count(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject) -> Opti
     Some(plain(subject, AssertionRule::Amount, text.into()))
 }
 
-/// A bound, or bounds of the mean and of percentiles of a step that is repeated.
+/// Reads a bound, or bounds for the mean and percentiles of a repeated step.
 fn durations(reader: &mut NodeReader<'_>, node: &YamlNode, out: &mut Vec<Assertion>) {
     if !matches!(node.kind, NodeKind::Table(_)) {
         out.extend(duration(reader, node));
@@ -171,7 +171,7 @@ fn duration(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Assertion> {
             Some(plain(Subject::Duration, AssertionRule::Within, written.into()))
         }
         Err(reason) => {
-            reader.complain(Code::ScenarioTime, node, format!("`duration` is no bound: {reason}")).help =
+            reader.complain(Code::ScenarioTime, node, format!("`duration` is not a bound: {reason}")).help =
                 Some("write a bound such as \"<500ms\"".into());
             None
         }
@@ -190,7 +190,7 @@ fn named(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject, out: &m
     }
 }
 
-/// Comparisons; a text by itself has to be in it.
+/// Reads comparisons; a plain text must be contained.
 fn texts(reader: &mut NodeReader<'_>, node: &YamlNode, subject: Subject, out: &mut Vec<Assertion>) {
     if let Some(text) = node.scalar_text() {
         out.push(plain(subject, AssertionRule::Contains, text.into()));
@@ -225,7 +225,7 @@ fn json_entry(reader: &mut NodeReader<'_>, node: &YamlNode, out: &mut Vec<Assert
     let known = [&["path"], keys::JSON_RULES].concat();
     let Some(entries) = reader.table(node, "a `json` assertion", &known) else { return };
     let Some(path) = given(node, "path") else {
-        reader.complain(Code::ScenarioMissing, node, "a `json` assertion needs `path`");
+        reader.complain(Code::ScenarioMissing, node, "`path` is missing in this `json` assertion");
         return;
     };
     let Some(path) = json_path(reader, path) else { return };
@@ -253,13 +253,13 @@ fn rules(
     let before = reader.complaints.len();
     let Some(entries) = reader.table(node, &what, known) else { return };
     if entries.is_empty() {
-        reader.complain(Code::ScenarioAssert, node, format!("{what} compares nothing"));
+        reader.complain(Code::ScenarioAssert, node, format!("{what} has no comparison"));
     }
     if base.subject == Subject::Json
         && reader.complaints.len() == before + entries.len()
         && let Some(complaint) = reader.complaints.last_mut()
     {
-        complaint.help = Some("to compare with a whole object, write `equals:` in front of it".into());
+        complaint.help = Some("to compare with a whole object, write it under `equals:`".into());
     }
     for (key, value) in entries.iter().filter(|(key, _)| key.text().is_some_and(|word| known.contains(&word)))
     {
@@ -278,7 +278,7 @@ fn rule(
     let text_only = base.subject != Subject::Json;
     let each = rule == AssertionRule::Matches
         || text_only && matches!(rule, AssertionRule::Contains | AssertionRule::NotContains);
-    // What `when` compares is the text of a variable.
+    // `when` compares the text of a variable.
     let is_condition = !known.contains(&AssertionRule::Schema.word());
     for item in if each { several(value) } else { vec![value] } {
         if sound(reader, rule, item, text_only) {
@@ -300,7 +300,7 @@ fn rule_named(word: &str) -> Option<AssertionRule> {
     all.into_iter().find(|rule| rule.word() == word)
 }
 
-/// Whether the right side of a comparison can be used.
+/// Whether the right side of a comparison is valid.
 fn sound(reader: &mut NodeReader<'_>, rule: AssertionRule, node: &YamlNode, text_only: bool) -> bool {
     let word = rule.word();
     match rule {
@@ -323,7 +323,8 @@ fn sound(reader: &mut NodeReader<'_>, rule: AssertionRule, node: &YamlNode, text
             if keys::TYPES.contains(&name) {
                 return true;
             }
-            let complaint = reader.complain(Code::ScenarioAssert, node, format!("`{name}` is no JSON type"));
+            let complaint =
+                reader.complain(Code::ScenarioAssert, node, format!("`{name}` is not a JSON type"));
             *complaint = complaint.clone().suggest(name, keys::TYPES.iter().copied());
         }
         AssertionRule::Schema => match Schema::compile("`schema`", openapi::plain(node.to_json())) {

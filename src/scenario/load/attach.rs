@@ -1,5 +1,6 @@
-//! Files beside a scenario file: `{ file: NAME }` in the place of rows, bytes, messages, standard input and schemas is
-//! replaced by what the file has, before anything else is read. It must never know where the files lie.
+//! Files next to a scenario file. `{ file: NAME }` can be used for rows, bytes, messages, standard input
+//! and schemas; it is replaced by the content of the file before anything else is read. This module does
+//! not know where the files are stored.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -15,17 +16,17 @@ pub trait Attachments: Debug + Send + Sync {
     /// The content of the file `name` below the directory of the scenario file `file`.
     fn read(&self, file: &str, name: &str) -> Result<Vec<u8>, String>;
 
-    /// Whether another scenario file has named the file `name`, which is called as scenario files are.
+    /// Whether another scenario file has referred to the file `name`, which has the name of a scenario file.
     fn is_named(&self, name: &str) -> bool;
 }
 
-/// Most bytes that the steps of one scenario file may hold of files, all rows counted.
+/// Most bytes from files in the steps of one scenario file, counting all rows.
 const MOST: usize = 64 << 20;
 
-/// Most rows that are read; a table with more is complained about by its reader.
+/// Most rows that are read here; the reader of the rows reports larger tables.
 const ROWS: usize = 1_001;
 
-/// Replaces all references in the scenario or fixture `node`, and tells which cannot be.
+/// Replaces all references in the scenario or fixture `node`, and reports those that cannot be read.
 pub fn expand(
     node: &mut YamlNode,
     (sources, source): (&SourceMap, SourceId),
@@ -50,7 +51,7 @@ impl Expander<'_> {
     }
 
     fn scenario(&mut self, node: &mut YamlNode) {
-        // Each row is a scenario with all steps.
+        // Each row becomes a scenario with all steps.
         let (rows, _) = self.rows(node);
         let rows = rows.max(1);
         let mut held = 0_usize;
@@ -60,13 +61,13 @@ impl Expander<'_> {
             }
         }
         if held.saturating_mul(rows) > MOST {
-            let message = format!("the files of all steps and rows come to more than {MOST} bytes");
+            let message = format!("the files of all steps and rows have more than {MOST} bytes");
             let at = node.at.clone();
             self.complain(Code::ScenarioValue, &at, message);
         }
     }
 
-    /// How many bytes of files it holds in all of its rows.
+    /// Expands a step. Returns the bytes from files in all of its rows.
     fn step(&mut self, step: &mut YamlNode) -> usize {
         let (rows, table) = self.rows(step);
         let mut held = self.action(step);
@@ -95,7 +96,7 @@ impl Expander<'_> {
         held.saturating_mul(rows.max(1)).saturating_add(table)
     }
 
-    /// What may be done at once with others.
+    /// Expands an action, which may be a member of `parallel`.
     fn action(&mut self, step: &mut YamlNode) -> usize {
         if let Some(request) = get(step, "request") {
             return self.request(request);
@@ -113,7 +114,7 @@ impl Expander<'_> {
         held
     }
 
-    /// A message of a WebSocket: a file, or `{ bytes: … }` of one.
+    /// Expands a WebSocket message: a file, or `{ bytes: … }` of a file.
     fn message(&mut self, message: &mut YamlNode) -> usize {
         let is_alone = matches!(&message.kind, NodeKind::Table(entries) if entries.len() == 1);
         let Some(bytes) = get(message, "bytes").filter(|_| is_alone) else {
@@ -142,7 +143,7 @@ impl Expander<'_> {
         }
     }
 
-    /// The schemas of a `json` assertion: of a list of entries, of one entry, or of a mapping by path.
+    /// Expands the schemas of a `json` assertion: a list of entries, one entry, or a mapping by path.
     fn schemas(&mut self, json: &mut YamlNode) -> usize {
         if get(json, "path").is_some() {
             return self.schema(json);
@@ -158,7 +159,7 @@ impl Expander<'_> {
         get(rules, "schema").map_or(0, |schema| self.value(schema))
     }
 
-    /// A value that may come from a file in JSON or YAML.
+    /// Expands a value that may come from a JSON or YAML file.
     fn value(&mut self, value: &mut YamlNode) -> usize {
         let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
@@ -173,7 +174,7 @@ impl Expander<'_> {
         get(holder, "bytes").map_or(0, |bytes| self.encoded(bytes, "base64"))
     }
 
-    /// Puts what a file has into a mapping with the one key `key`, in base64.
+    /// Replaces a reference by a mapping with the key `key` and the content of the file in base64.
     fn encoded(&mut self, value: &mut YamlNode, key: &str) -> usize {
         let Some(name) = reference(value) else { return 0 };
         let at = value.at.clone();
@@ -188,7 +189,7 @@ impl Expander<'_> {
         held
     }
 
-    /// How many rows it has, and how many bytes of a file they come from.
+    /// Expands rows. Returns their number and the bytes of the file they come from.
     fn rows(&mut self, holder: &mut YamlNode) -> (usize, usize) {
         let Some(value) = get(holder, "for_each") else { return (0, 0) };
         let mut held = 0;
@@ -207,7 +208,7 @@ impl Expander<'_> {
         (rows, held)
     }
 
-    /// The rows of a CSV file, whose first line has the names. Values are text.
+    /// The rows of a CSV file. The first line has the column names; values are text.
     fn table(&mut self, at: &Range<usize>, name: &str, text: &str) -> Option<YamlNode> {
         match rows_of(text) {
             Ok(rows) => {
@@ -219,7 +220,7 @@ impl Expander<'_> {
                 Some(YamlNode::list(at.clone(), rows.into_iter().map(row).collect()))
             }
             Err(why) => {
-                self.complain(Code::ScenarioSyntax, at, format!("{name} is no CSV table: {why}"));
+                self.complain(Code::ScenarioSyntax, at, format!("{name} is not a valid CSV table: {why}"));
                 None
             }
         }
@@ -237,7 +238,7 @@ impl Expander<'_> {
                 format!("line {line}: {}", broken.message)
             }
         };
-        self.complain(Code::ScenarioSyntax, at, format!("{name} is no JSON or YAML: {why}"));
+        self.complain(Code::ScenarioSyntax, at, format!("{name} is not valid JSON or YAML: {why}"));
         None
     }
 
@@ -245,7 +246,7 @@ impl Expander<'_> {
         let bytes = self.content(at, name)?;
         let text = String::from_utf8(bytes);
         if text.is_err() {
-            self.complain(Code::ScenarioFile, at, format!("{name} is no UTF-8 text"));
+            self.complain(Code::ScenarioFile, at, format!("{name} is not UTF-8 text"));
         }
         text.ok().map(|text| text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
     }
@@ -254,7 +255,7 @@ impl Expander<'_> {
         let file = &self.sources.get(self.source).name;
         let read = match self.files {
             Some(files) => files.read(file, name),
-            None => Err("no files are read here".to_owned()),
+            None => Err("files cannot be used here".to_owned()),
         };
         match read {
             Ok(bytes) => Some(bytes),
@@ -285,16 +286,16 @@ fn list<'n>(node: &'n mut YamlNode, key: &str) -> &'n mut [YamlNode] {
     }
 }
 
-/// The rows of a CSV table, each as names and values.
+/// Parses a CSV table into rows of names and values.
 fn rows_of(text: &str) -> Result<Vec<Vec<(String, String)>>, String> {
     if let Some(line) = unclosed_quote(text) {
-        return Err(format!("the quote that begins in line {line} is not closed"));
+        return Err(format!("the quote that is opened in line {line} is not closed"));
     }
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names: Vec<String> =
         reader.headers().map_err(|e| e.to_string())?.iter().map(|name| name.trim().to_owned()).collect();
     if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
-        return Err(format!("two columns are called `{}`", twice.1));
+        return Err(format!("two columns have the name `{}`", twice.1));
     }
     let record = |record: Result<csv::StringRecord, csv::Error>| {
         let record = record.map_err(|e| e.to_string())?;
@@ -303,13 +304,13 @@ fn rows_of(text: &str) -> Result<Vec<Vec<(String, String)>>, String> {
     reader.records().take(ROWS).map(record).collect()
 }
 
-/// The line in which a value in quotes begins that does not end: all that follows would be a part of it.
+/// The line of an unclosed quote, if there is one: the rest of the file would be part of that value.
 fn unclosed_quote(text: &str) -> Option<usize> {
     let (mut line, mut begun, mut is_start) = (1, None, true);
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match (begun, c) {
-            // Two quotes stand for one.
+            // Two quotes are an escaped quote.
             (Some(_), '"') if rest.next_if_eq(&'"').is_some() => {}
             (Some(_), '"') => begun = None,
             (None, '"') if is_start => begun = Some(line),
@@ -328,7 +329,7 @@ mod tests {
     #[test]
     fn a_quote_that_is_not_closed_is_an_error() {
         let error = |text: &str| rows_of(text).unwrap_err();
-        assert_eq!(error("n,v\n1,\"a\n2,b\n3,c\n"), "the quote that begins in line 2 is not closed");
+        assert_eq!(error("n,v\n1,\"a\n2,b\n3,c\n"), "the quote that is opened in line 2 is not closed");
         assert!(error("n,\"v\n1,a\n").contains("line 1"));
         assert!(error("n,v\n1,\"a\"\"\n2,b\n").contains("line 2"));
         for fine in [

@@ -9,14 +9,14 @@ use crate::scenario::reader::yaml::{self, NodeKind, YamlNode};
 use crate::scenario::reader::{NodeReader, keys};
 use crate::scenario::steps::actions_in;
 
-/// Scenario files, each as name and text.
+/// Scenario files as pairs of name and text.
 #[derive(Clone, Debug, Default)]
 pub struct ScenarioFiles {
     /// Scenarios.
     pub scenarios: Vec<(String, String)>,
-    /// Fixtures, which scenarios name by the name of the file without folder and ending.
+    /// Fixtures. Scenarios refer to them by the file name without directory and extension.
     pub fixtures: Vec<(String, String)>,
-    /// Access to the files that scenarios name; if `None`, they can name none.
+    /// Access to the files that scenarios refer to; if `None`, such references are errors.
     pub attached: Option<Arc<dyn Attachments>>,
 }
 
@@ -26,13 +26,13 @@ impl From<Vec<(String, String)>> for ScenarioFiles {
     }
 }
 
-/// Reads scenario files. Returns the scenarios that are free of errors, sorted by id, the texts that the complaints point
-/// into, and all complaints of all files in the order in which they stand there.
+/// Reads scenario files. Returns the scenarios without errors, sorted by id; the sources that the
+/// diagnostics point into; and the diagnostics of all files, in the order of their positions.
 pub fn load(files: impl Into<ScenarioFiles>) -> (Vec<Scenario>, SourceMap, Vec<Diagnostic>) {
     load_with(files.into(), None)
 }
 
-/// Like [`load()`], where variables of the names `given` are there from the beginning, and no others come from outside: a
+/// Like [`load()`], but the variables `given` have values from the start and no others come from outside: a
 /// placeholder that can never have a value is an error.
 pub fn load_given(
     files: impl Into<ScenarioFiles>,
@@ -46,10 +46,9 @@ fn load_with(files: ScenarioFiles, given: Option<&[String]>) -> (Vec<Scenario>, 
     let mut complaints = Vec::new();
     let mut found: Vec<(Scenario, Span)> = Vec::new();
     if files.scenarios.is_empty() {
-        complaints.push(
-            Diagnostic::new(Code::ScenarioNone, "there are no scenario files")
-                .help("scenarios are the files that end in .yaml or .yml, in the directory and those in it"),
-        );
+        complaints.push(Diagnostic::new(Code::ScenarioNone, "there are no scenario files").help(
+            "scenarios are the files that end in .yaml or .yml, in the directory and its subdirectories",
+        ));
     }
     let attached = files.attached.as_deref();
     let mut fixtures = BTreeMap::new();
@@ -61,10 +60,10 @@ fn load_with(files: ScenarioFiles, given: Option<&[String]>) -> (Vec<Scenario>, 
         });
         complaints.extend(own);
         if fixtures.contains_key(&stem) {
-            let message = format!("there are two fixtures `{stem}`: scenarios name them by their file names");
+            let message = format!("there are two fixtures `{stem}`: fixtures need distinct file names");
             complaints.push(Diagnostic::new(Code::ScenarioTwice, message).at(sources.span(source, 0..0), ""));
         }
-        // A fixture that cannot be read is complained about once, not in every scenario that names it.
+        // A fixture that cannot be read is reported once, not in every scenario that uses it.
         fixtures.insert(stem, fixture.map_or_else(Fixture::unknown, |(fixture, _)| fixture));
     }
     let mut told = Vec::new();
@@ -99,13 +98,13 @@ fn load_with(files: ScenarioFiles, given: Option<&[String]>) -> (Vec<Scenario>, 
     (scenarios, sources, complaints)
 }
 
-/// Whether another file names this one and it has no `steps`: it is data, once all files are read.
+/// Whether the file is data: another file refers to it, and it has no `steps`. Known once all files are read.
 pub fn is_data(name: &str, text: &str, attached: Option<&dyn Attachments>) -> bool {
     let has_steps = || yaml::parse(text).map(|documents| documents.iter().any(|d| d.get("steps").is_some()));
     attached.is_some_and(|files| files.is_named(name)) && matches!(has_steps(), Ok(false))
 }
 
-/// A note on a file that is read as data only and looks like a scenario: it has steps under another key.
+/// A warning about a data file that looks like a scenario: it has steps under another key.
 fn misspelt_steps(sources: &SourceMap, source: SourceId) -> Option<Diagnostic> {
     let documents = yaml::parse(&sources.get(source).text).ok()?;
     let NodeKind::Table(entries) = &documents.first()?.kind else { return None };
@@ -116,8 +115,9 @@ fn misspelt_steps(sources: &SourceMap, source: SourceId) -> Option<Diagnostic> {
     };
     let (key, _) = entries.iter().find(|(_, value)| has_steps(value))?;
     let word = key.scalar_text().unwrap_or_default();
-    let message =
-        format!("this file looks like a scenario, but has no `steps`: it is read as data only (`{word}`)");
+    let message = format!(
+        "this file looks like a scenario, but `steps` is missing: it is used as data only (`{word}`)"
+    );
     let note = Diagnostic::new(Code::ScenarioData, message).at(sources.span(source, key.at.clone()), "");
     Some(match nearest(&word, keys::SCENARIO.iter().copied()).filter(|near| *near != word) {
         Some(near) => note.help(format!("did you mean `{near}`?")),
@@ -125,13 +125,13 @@ fn misspelt_steps(sources: &SourceMap, source: SourceId) -> Option<Diagnostic> {
     })
 }
 
-/// The name of a file without folder and ending.
+/// The name of a file without directory and extension.
 fn stem(name: &str) -> &str {
     let file = name.rsplit('/').next().unwrap_or(name);
     file.rsplit_once('.').map_or(file, |(stem, _)| stem)
 }
 
-/// What `read` makes of the first document of a file, unless there are errors in it, and where its id stands.
+/// The result of `read` for the first document of a file, unless there are errors, and the span of its id.
 fn read_file<T>(
     sources: &SourceMap,
     source: SourceId,
@@ -144,7 +144,7 @@ fn read_file<T>(
         Ok(documents) => documents,
         Err(broken) => {
             let complaint =
-                Diagnostic::new(Code::ScenarioSyntax, format!("no valid YAML: {}", broken.message))
+                Diagnostic::new(Code::ScenarioSyntax, format!("invalid YAML: {}", broken.message))
                     .at(sources.span(source, broken.at), "");
             return (None, vec![complaint]);
         }
@@ -154,7 +154,7 @@ fn read_file<T>(
     };
     let missing = attach::expand(first, (sources, source), attached);
     if !missing.is_empty() {
-        // Without what a file has, most other complaints would only follow from this.
+        // Without the content of the file, most other diagnostics would only follow from this.
         return (None, missing);
     }
     let Some(first) = documents.first() else { return (None, Vec::new()) };
@@ -181,10 +181,13 @@ fn twice(found: &[(Scenario, Span)], sources: &SourceMap) -> Vec<Diagnostic> {
         if let Some(earlier) = first.get(scenario.id.as_str()) {
             let file = &sources.get(earlier.source).name;
             complaints.push(
-                Diagnostic::new(Code::ScenarioTwice, format!("the id `{}` is taken by {file}", scenario.id))
-                    .at(*span, "used again")
-                    .at(*earlier, "first used here")
-                    .help("give each scenario an id of its own"),
+                Diagnostic::new(
+                    Code::ScenarioTwice,
+                    format!("the id `{}` is already used in {file}", scenario.id),
+                )
+                .at(*span, "used again")
+                .at(*earlier, "first used here")
+                .help("give each scenario a unique id"),
             );
         } else {
             first.insert(&scenario.id, *span);

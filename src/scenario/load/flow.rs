@@ -1,5 +1,5 @@
-//! What can be seen from the order of steps: placeholders that never get a value (errors), placeholders before their
-//! capture, captures that hide others, steps that cannot be judged (warnings).
+//! Checks of the order of steps. Errors: placeholders that never get a value. Warnings: placeholders before
+//! their capture, captures that hide others, steps that cannot be judged.
 
 use std::collections::HashSet;
 
@@ -10,26 +10,26 @@ use crate::scenario::steps::actions_in;
 use crate::scenario::values::generator::GENERATORS;
 use crate::scenario::values::variables::placeholders;
 
-/// What braces in a text are.
+/// Meaning of braces in a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Braces {
     /// Placeholders in a text that is sent.
     Sent,
     /// Placeholders in a text that is expected.
     Expected,
-    /// Often something else, as in commands and patterns: only a name that is captured makes a placeholder.
+    /// Braces often mean something else, as in commands and patterns: only a captured name is a placeholder.
     Free,
 }
 
-/// The names of variables at a step.
+/// Variables that are known at a step.
 struct KnownNames<'a> {
-    /// Those that have a value by then.
+    /// Variables with a value at this step.
     set: &'a HashSet<String>,
-    /// Those that the rows of the step have.
+    /// Variables of the rows of the step.
     rows: &'a HashSet<String>,
-    /// All that any step captures or that have a value from the beginning.
+    /// Variables that any step captures, or that have a value from the start.
     captured: &'a HashSet<&'a str>,
-    /// Whether there can be no others.
+    /// Whether no other variables can exist.
     complete: bool,
 }
 
@@ -39,11 +39,11 @@ impl KnownNames<'_> {
     }
 }
 
-/// Most complaints about placeholders in one text.
+/// Most diagnostics about placeholders in one text.
 const COMPLAINTS: usize = 20;
 
-/// Reviews a scenario, or a fixture, where the variables `set` are known from the beginning. With `complete`, no other
-/// variable can get a value from outside.
+/// Checks a scenario or a fixture. The variables `set` have values from the start; with `complete`, no
+/// other variable can get a value from outside.
 pub fn review(reader: &mut NodeReader<'_>, node: &YamlNode, mut set: HashSet<String>, complete: bool) {
     let lists = ["setup", "steps", "teardown"].map(|list| (list, items(node, list)));
     let captured: HashSet<String> = lists
@@ -102,13 +102,13 @@ fn step(
     }
 }
 
-/// The variables that the condition of a step is about.
+/// Checks the variables in the condition of a step.
 fn conditions(reader: &mut NodeReader<'_>, item: &YamlNode, names: &KnownNames<'_>) {
     let Some(YamlNode { kind: NodeKind::Table(entries), .. }) = given(item, "when") else { return };
     for (key, value) in entries {
         let name = key.scalar_text().unwrap_or_default();
         if !names.is_set(&name) && !names.captured.contains(name.as_str()) {
-            let message = format!("nothing in this scenario captures `{name}`, which this step depends on");
+            let message = format!("no step captures `{name}`, which this step depends on");
             let near = nearest(&name, names.captured.iter().copied());
             reader.complain(Code::ScenarioUnset, key, message).help =
                 near.map(|near| format!("did you mean `{near}`?"));
@@ -117,7 +117,7 @@ fn conditions(reader: &mut NodeReader<'_>, item: &YamlNode, names: &KnownNames<'
     }
 }
 
-/// The names that the rows of a step have.
+/// The variables of the rows of a step.
 fn row_names(step: &YamlNode) -> HashSet<String> {
     let mut names = HashSet::new();
     for row in items(step, "for_each") {
@@ -145,15 +145,15 @@ fn captures(step: &YamlNode) -> impl Iterator<Item = &YamlNode> {
     items(step, "capture").iter().filter_map(|item| given(item, "name"))
 }
 
-/// Parts of an assertion in which braces have a meaning of their own.
+/// Parts of an assertion in which braces have another meaning.
 const PATTERNS: [&str; 4] = ["matches", "schema", "schema_file", "path"];
 
-/// Looks at every text under `node`.
+/// Checks every text under `node`.
 fn walk(reader: &mut NodeReader<'_>, node: &YamlNode, names: &KnownNames<'_>, braces: Braces) {
     match &node.kind {
         NodeKind::List(items) => items.iter().for_each(|item| walk(reader, item, names, braces)),
         NodeKind::Table(entries) => entries.iter().for_each(|(key, value)| {
-            // What events and messages are waited for is said by patterns.
+            // `until` of events and messages is a pattern.
             let word = key.text().unwrap_or_default();
             let is_pattern = matches!(word, "events" | "receive")
                 || braces == Braces::Expected && PATTERNS.contains(&word);
@@ -164,7 +164,7 @@ fn walk(reader: &mut NodeReader<'_>, node: &YamlNode, names: &KnownNames<'_>, br
             let text = node.text().unwrap_or_default();
             let (mut seen, before) = (HashSet::new(), reader.complaints.len());
             for (start, end, name) in placeholders(text) {
-                // Once for each name is enough, and what is wrong with a text can be seen from a few of them.
+                // Each name is reported once, and only the first few of a text.
                 if text[..start].ends_with('$') || !seen.insert(name) {
                     continue;
                 }
@@ -178,7 +178,7 @@ fn walk(reader: &mut NodeReader<'_>, node: &YamlNode, names: &KnownNames<'_>, br
     }
 }
 
-/// Complains about the placeholder `name`, which `text` begins with, if it has no value.
+/// Reports the placeholder `name`, which `text` begins with, if it has no value.
 fn placeholder(
     reader: &mut NodeReader<'_>,
     span: Span,
@@ -212,20 +212,20 @@ fn unset(reader: &mut NodeReader<'_>, span: Span, name: &str, names: &KnownNames
     let near = near.filter(|near| is_never_set || names.is_set(near));
     let code = if is_never_set { Code::ScenarioNeverSet } else { Code::ScenarioUnset };
     let message = if is_never_set {
-        format!("`{{{name}}}` never has a value: no step captures `{name}`, and no variable has this name")
+        format!("`{{{name}}}` never has a value: no step captures `{name}`, and there is no such variable")
     } else if braces == Braces::Free {
-        format!("`{{{name}}}` stays as it is: no earlier step captures `{name}`")
+        format!("`{{{name}}}` is not replaced: no earlier step captures `{name}`")
     } else {
         format!("`{{{name}}}` has no value: no earlier step captures `{name}`")
     };
     let complaint = reader.complain_at(code, span, message);
     let literal = (braces != Braces::Free).then(|| {
-        format!("write `\\{{{name}}}` for the text itself, or give a value with `--variable {name}=VALUE`")
+        format!("write `\\{{{name}}}` for the literal text, or set the variable: `--variable {name}=VALUE`")
     });
     complaint.help = near.map(|near| format!("did you mean `{{{near}}}`?")).or(literal);
 }
 
-/// The bytes of a placeholder, where the text stands in the file as it is; else those of the whole text.
+/// The span of a placeholder; of the whole text if the text is written with escapes.
 fn inner(reader: &NodeReader<'_>, node: &YamlNode, text: &str, start: usize, end: usize) -> Span {
     let span = reader.span(node);
     let written = &reader.sources.get(reader.source).text;

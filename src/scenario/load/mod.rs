@@ -1,5 +1,6 @@
-//! From files to [`Scenario`]s: every complaint is collected, nothing stops at the first.
-//! It must never know what a step does. Start with [`load()`], which reads the files, and [`scenario`], which reads one.
+//! From files to [`Scenario`]s. All diagnostics are collected; loading does not stop at the first. This
+//! module does not know what a step does. Start with [`load()`], which reads the files, and [`scenario`],
+//! which reads one.
 
 mod assertion;
 mod attach;
@@ -27,7 +28,7 @@ use crate::value::Value;
 use room::LoadedTotal;
 use rows::RowVariables;
 
-/// Steps and variables of a fixture file, for the scenarios that name it.
+/// Steps and variables of a fixture file, for the scenarios that use it.
 #[derive(Clone, Debug, Default)]
 pub struct Fixture {
     setup: Vec<ScenarioStep>,
@@ -46,7 +47,7 @@ impl Fixture {
     }
 }
 
-/// Reads a fixture file, where variables of the names `given_names` are there from the beginning.
+/// Reads a fixture file. The variables `given_names` have values from the start.
 pub fn fixture(reader: &mut NodeReader<'_>, node: &YamlNode, given_names: &[String]) -> Option<Fixture> {
     reader.table(node, "a fixture", keys::FIXTURE)?;
     let variables = given(node, "variables").map(|value| rows::variables(reader, value, "`variables`"));
@@ -55,13 +56,13 @@ pub fn fixture(reader: &mut NodeReader<'_>, node: &YamlNode, given_names: &[Stri
     let fixture =
         Fixture { setup, teardown, variables: variables.unwrap_or_default(), bytes, is_unknown: false };
     let known = fixture.variables.keys().chain(given_names).cloned().collect();
-    // The scenarios that name it have variables of their own.
+    // The scenarios that use it may have more variables.
     flow::review(reader, node, known, false);
     Some(fixture)
 }
 
-/// Reads a whole file: one scenario, or one for each row. Variables of the names `given_names` are there from the beginning;
-/// without such a list others may come from outside.
+/// Reads a whole file: one scenario, or one for each row. The variables `given_names` have values from the
+/// start; without such a list, others may come from outside.
 pub fn scenario(
     reader: &mut NodeReader<'_>,
     node: &YamlNode,
@@ -94,14 +95,14 @@ pub fn scenario(
         reader.complain(
             Code::ScenarioMissing,
             given(node, "steps").unwrap_or(node),
-            "a scenario needs at least one entry in `steps`",
+            "`steps` needs at least one entry",
         );
     }
     if let Some(list) = given(node, "steps")
         && !steps.is_empty()
         && steps.iter().all(|step| step.when.is_some())
     {
-        let message = "every step has a condition: a scenario that skips all of them says nothing";
+        let message = "every step has a condition, so all of them might be skipped";
         reader.complain(Code::ScenarioMissing, list, message).help =
             Some("leave at least one step without `when`".into());
     }
@@ -139,13 +140,13 @@ pub fn scenario(
     };
     if let Some(message) = too_many(&scenario, rows.len()) {
         reader.complain(Code::ScenarioValue, given(node, "for_each").unwrap_or(node), message).help =
-            Some("use fewer rows, or split the scenario over several files".into());
+            Some("use fewer rows, or split the scenario into several files".into());
         return None;
     }
     Some(for_rows(scenario, rows))
 }
 
-/// Why there is no room for as many `rows` of a scenario.
+/// Why `rows` copies of a scenario would be too large.
 fn too_many(scenario: &Scenario, rows: usize) -> Option<String> {
     let steps = scenario.setup.len() + scenario.steps.len() + scenario.teardown.len();
     let too_many = if steps.saturating_mul(rows.max(1)) > room::STEPS {
@@ -159,7 +160,7 @@ fn too_many(scenario: &Scenario, rows: usize) -> Option<String> {
     Some(format!("{rows}{steps} steps are {too_many}"))
 }
 
-/// A scenario for each row, which share its weight; the scenario itself where there are no rows.
+/// A scenario for each row, which share its weight; the scenario itself if there are no rows.
 fn for_rows(scenario: Scenario, rows: Vec<RowVariables>) -> Vec<Scenario> {
     if rows.is_empty() {
         return vec![scenario];
@@ -197,13 +198,13 @@ fn services<'s>(steps: impl Iterator<Item = &'s ScenarioStep>) -> Vec<String> {
     named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The step types, those that are done at once among them.
+/// The step types of `steps`, including members of `parallel`.
 fn uses<'s>(steps: impl Iterator<Item = &'s ScenarioStep>) -> Vec<String> {
     let words: BTreeSet<&str> = steps.flat_map(|step| step.action.leaves()).map(Action::word).collect();
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// How many fixtures a scenario names.
+/// Number of fixtures that a scenario names.
 fn named_in(node: &YamlNode) -> usize {
     match given(node, "fixtures").map(|list| &list.kind) {
         Some(NodeKind::List(items)) => items.len(),
@@ -225,17 +226,17 @@ fn named_fixtures<'f>(
             bytes += fixture.bytes;
             if steps > room::STEPS || bytes > room::BYTES {
                 let (most, mib) = (room::STEPS, room::BYTES >> 20);
-                let message = format!("the fixtures come to more than {most} steps or {mib} MiB");
+                let message = format!("the fixtures have more than {most} steps or {mib} MiB");
                 reader.complain(Code::ScenarioValue, item, message);
                 return Vec::new();
             }
             named.push(fixture);
             continue;
         }
-        let complaint = reader.complain(Code::ScenarioFixture, item, format!("there is no fixture `{name}`"));
+        let complaint = reader.complain(Code::ScenarioFixture, item, format!("unknown fixture `{name}`"));
         *complaint = complaint.clone().suggest(&name, fixtures.keys().map(String::as_str));
         if fixtures.is_empty() {
-            complaint.help = Some(format!("put it into `fixtures/{name}.yaml` beside the scenarios"));
+            complaint.help = Some(format!("create `fixtures/{name}.yaml` next to the scenarios"));
         }
     }
     named
@@ -247,7 +248,7 @@ fn tags(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<String> {
     items.iter().filter_map(|item| reader.text(item, "a tag")).collect()
 }
 
-/// A word of which the first one is the default.
+/// A keyword; the first one is the default.
 fn choice<T: DeserializeOwned + Default>(
     reader: &mut NodeReader<'_>,
     node: &YamlNode,
@@ -306,7 +307,7 @@ fn tier(reader: &mut NodeReader<'_>, node: &YamlNode, steps: &[ScenarioStep]) ->
     }
 }
 
-/// How advanced a scenario is by the look of its steps: many steps, retries, mixed step types and captures raise it.
+/// Infers the difficulty of a scenario: many steps, retries, mixed step types and captures raise it.
 fn infer_tier(steps: &[ScenarioStep]) -> i64 {
     let captures = steps.iter().filter(|step| !step.capture.is_empty()).count();
     let mixed = steps.windows(2).any(|pair| pair[0].action.word() != pair[1].action.word());

@@ -12,11 +12,11 @@ pub type RowVariables = IndexMap<String, Value>;
 /// Most rows of one table.
 const MOST: usize = 1_000;
 
-/// Reads `for_each`: a list of mappings by name, or of values that are all called `item`.
+/// Reads `for_each`: a list of mappings by name, or of values for the variable `item`.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<RowVariables> {
     let items = reader.list(node, "`for_each`");
     if items.is_empty() || items.len() > MOST {
-        let message = format!("`for_each` has {} rows, it takes from 1 to {MOST}", items.len());
+        let message = format!("`for_each` has {} rows; from 1 to {MOST} are allowed", items.len());
         reader.complain(Code::ScenarioValue, node, message);
         return Vec::new();
     }
@@ -37,7 +37,7 @@ pub fn variables(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Ro
         let name = key.scalar_text().unwrap_or_default();
         if !is_name(&name) {
             let message =
-                format!("`{name}` cannot stand in a placeholder: a name has letters, digits and `_`");
+                format!("`{name}` cannot be used in a placeholder: a name has letters, digits and `_`");
             reader.complain(Code::ScenarioCapture, key, message);
         }
         row.insert(name, value.to_text_or_json());

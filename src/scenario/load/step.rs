@@ -14,8 +14,8 @@ use crate::scenario::values::size::size_of;
 use crate::scenario::values::variables::is_name;
 use crate::scenario::values::{Variables, WrittenDuration};
 
-/// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows, and their size as JSON. `None`
-/// where they are more steps or bytes than there is `room` for.
+/// Reads one entry of `setup`, `steps` or `teardown`: one step, or one for each of its rows, and their size
+/// as JSON. `None` if they exceed the `room` for steps or bytes.
 pub fn read(
     reader: &mut NodeReader<'_>,
     node: &YamlNode,
@@ -46,9 +46,10 @@ fn one(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<ScenarioStep> {
     let action = the_action(reader, node);
     let kind = action.as_ref().map(Action::step_type);
     if let (Some(_), Some(until)) = (given(node, "retry"), given(node, "until")) {
-        let message = "a step has `retry` or `until`, not both";
+        let message = "a step can have `retry` or `until`, not both";
         reader.complain(Code::ScenarioValue, until, message).help = Some(
-            "`until` is tried again by itself: say how long with `within`, how often with `every`".into(),
+            "`until` already repeats the step: set the time limit with `within` and the pause with `every`"
+                .into(),
         );
     }
     Some(ScenarioStep {
@@ -70,19 +71,19 @@ fn one(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<ScenarioStep> {
     })
 }
 
-/// Most times that a step is done.
+/// Most repetitions of a step.
 const MOST_TIMES: u64 = 100_000;
 
 fn repeat(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<u32> {
     let times = reader.number(node, "`repeat`")?;
     if !(1..=MOST_TIMES).contains(&times) {
-        let message = format!("a step is done from 1 to {MOST_TIMES} times");
+        let message = format!("`repeat` is a whole number from 1 to {MOST_TIMES}");
         reader.complain(Code::ScenarioValue, node, message);
     }
     u32::try_from(times).ok()
 }
 
-/// What has to hold: what the action says by keys of its own, then what `assert` says.
+/// Assertions of a step: those that the keys of its action imply, then those of `assert`.
 fn asserted(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Vec<Assertion> {
     let actions = actions_in(node).filter(|(.., action)| !action.is_null());
     let mut asserted: Vec<Assertion> =
@@ -93,7 +94,7 @@ fn asserted(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType
     asserted
 }
 
-/// Assertions, with `within` and `every` among them.
+/// Reads `until`: assertions together with `within` and `every`.
 fn until(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>) -> Option<StepUntil> {
     let entries = reader.entries(node, "`until`")?;
     let duration = |reader: &mut NodeReader<'_>, key: &str| {
@@ -115,17 +116,17 @@ fn the_action(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Action> {
             let known =
                 |(key, _): &(YamlNode, YamlNode)| key.text().is_some_and(|name| keys::STEP.contains(&name));
             if entries.iter().all(known) {
-                let message = "this step does nothing";
+                let message = "this step has no action";
                 reader.complain(Code::ScenarioAction, node, message).help =
-                    Some(format!("a step has one of {}", steps::words().join(", ")));
+                    Some(format!("a step has one of these actions: {}", steps::words().join(", ")));
             }
             None
         }
         [(step_type, _, value)] => step_type.read(reader, value, node),
         [(first, ..), (second, key, _), ..] => {
             let (first, second) = (first.word, second.word);
-            let message = format!("a step does one thing, this one has `{first}` and `{second}`");
-            reader.complain(Code::ScenarioAction, key, message).help = Some("make two steps of it".into());
+            let message = format!("a step has one action, but this one has `{first}` and `{second}`");
+            reader.complain(Code::ScenarioAction, key, message).help = Some("split it into two steps".into());
             None
         }
     }
@@ -136,7 +137,7 @@ fn retry(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<StepRetry> {
     let attempts = match given(node, "attempts") {
         None => 3,
         Some(value) => match value.to_json().as_i64() {
-            // The format says that no attempts, or fewer, mean the default.
+            // In this format, 0 or fewer attempts mean the default.
             Some(attempts) if attempts < 1 => 3,
             Some(attempts) => u32::try_from(attempts).unwrap_or(u32::MAX),
             None => {
@@ -163,12 +164,12 @@ fn capture(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>
         && !name.is_empty()
         && !is_name(name)
     {
-        let message = format!("`{name}` cannot stand in a placeholder: a name has letters, digits and `_`");
+        let message = format!("`{name}` cannot be used in a placeholder: a name has letters, digits and `_`");
         reader.complain(Code::ScenarioCapture, value, message);
     }
     let (path, source) = (given(node, "jsonpath"), given(node, "source"));
     if path.is_none() && source.is_none() {
-        let message = "a capture needs `jsonpath` or `source`";
+        let message = "`jsonpath` or `source` is missing in this capture";
         reader.complain(Code::ScenarioCapture, node, message);
     }
     let jsonpath = path.and_then(|value| json_path(reader, value));
@@ -176,7 +177,7 @@ fn capture(reader: &mut NodeReader<'_>, node: &YamlNode, kind: Option<&StepType>
     Some(Capture { name: name?, jsonpath, source })
 }
 
-/// A JSONPath that can be read; paths with placeholders are read when the values are known.
+/// Reads a JSONPath. Paths with placeholders are checked when the values are known.
 pub(super) fn json_path(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<String> {
     let path = reader.text(node, "a JSONPath")?;
     if !path.contains('{')

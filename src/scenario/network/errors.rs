@@ -1,15 +1,15 @@
-//! Errors of connections, in words that are the same for the same fault.
+//! Messages for connection errors: the same fault always gives the same message.
 
 use std::error::Error;
 
 use super::tls;
 
-/// An error and its causes, outermost first, without those that only say that there is another.
+/// An error and its causes, outermost first, without those that only wrap another error.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     tls::reason(causes(error))
 }
 
-/// The same with what was done when it happened.
+/// Like [`describe`], with the action that failed.
 pub fn describe_as(doing: &str, error: &(dyn Error + 'static)) -> String {
     tls::reason(format!("{doing}: {}", causes(error)))
 }

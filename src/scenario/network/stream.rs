@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes that are read before other tasks get their turn. What reads a connection may go on as long as there is
-/// something to read, without end where a program sends without end, and nothing would notice that time is over.
+/// Most bytes that are read before other tasks get a turn. Otherwise a program that sends without end would
+/// keep its reader busy, and timeouts would never fire.
 const TURN: usize = 16 << 10;
 
-/// A stream that counts what is read from it, and lets others go first after every few bytes.
+/// A stream that counts the bytes that are read, and yields to other tasks after every few of them.
 pub struct FairStream<S> {
     inner: S,
     came: Arc<AtomicU64>,
@@ -20,13 +20,13 @@ pub struct FairStream<S> {
 }
 
 impl<S> FairStream<S> {
-    /// It, and how many bytes have come on it so far.
+    /// Wraps `inner`. The counter has the number of bytes received so far.
     pub fn counted(inner: S) -> (Self, Arc<AtomicU64>) {
         let came = Arc::new(AtomicU64::new(0));
         (Self { inner, came: came.clone(), turn: TURN }, came)
     }
 
-    /// The same where the count is not needed.
+    /// Wraps `inner` without a counter.
     pub fn of(inner: S) -> Self {
         Self::counted(inner).0
     }

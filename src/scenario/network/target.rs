@@ -7,11 +7,11 @@ use reqwest::Url;
 pub struct TargetUrl(Url);
 
 impl TargetUrl {
-    /// Reads a base URL, which may have a path and a query of its own.
+    /// Parses a base URL, which may have a path and a query.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text.trim()).map_err(|e| format!("`{text}` is no URL: {e}"))?;
+        let url = Url::parse(text.trim()).map_err(|e| format!("`{text}` is not a URL: {e}"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(format!("`{text}` is no HTTP address such as http://127.0.0.1:8080"));
+            return Err(format!("`{text}` is not an HTTP address such as http://127.0.0.1:8080"));
         }
         Ok(Self(url))
     }
@@ -21,7 +21,7 @@ impl TargetUrl {
         &self.0
     }
 
-    /// Whether it is spoken to without TLS.
+    /// Whether connections to it are without TLS.
     pub fn is_plain(&self) -> bool {
         self.0.scheme() == "http"
     }
@@ -49,13 +49,13 @@ impl TargetUrl {
         secure(url) == secure(&self.0) && place(url) == place(&self.0)
     }
 
-    /// The URL of `path`, which may have a query and is put behind the target's own path and query. A whole URL is
-    /// taken as it is, but must stay at the target.
+    /// The URL of `path`, which may have a query and is appended to the path and query of the target. A
+    /// complete URL is used as it is, but must have the origin of the target.
     pub fn join(&self, path: &str) -> Result<Url, String> {
         if path.starts_with("http://") || path.starts_with("https://") {
-            let url = Url::parse(path).map_err(|e| format!("`{path}` is no URL: {e}"))?;
+            let url = Url::parse(path).map_err(|e| format!("`{path}` is not a URL: {e}"))?;
             if !self.is_home_of(&url) {
-                return Err(format!("{url} is not at the target {}", self.0.origin().ascii_serialization()));
+                return Err(format!("{url} is not on the target {}", self.0.origin().ascii_serialization()));
             }
             return Ok(url);
         }
@@ -77,7 +77,7 @@ impl TargetUrl {
         Ok(url)
     }
 
-    /// The path of the same URL as it is written, where a URL would be another one: `/a/../b` is `/b` in a URL.
+    /// The path as it is written, if a URL would change it: `/a/../b` is `/b` in a URL.
     pub fn path_as_written(&self, path: &str) -> Option<String> {
         let path = path.trim();
         let is_scheme = |scheme: &str| {
@@ -99,7 +99,7 @@ impl TargetUrl {
     }
 }
 
-/// `path` with `%20` and the like in the place of what no request line may have.
+/// `path` with characters that a request line cannot have as `%20` and so on.
 fn encoded(path: &str) -> String {
     path.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_graphic() && !b"\"<>^`{|}".contains(&byte) {
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn nothing_leaves_the_target() {
         let target = TargetUrl::parse("http://127.0.0.1:8080").unwrap();
-        assert!(target.join("http://example.org/").unwrap_err().contains("not at the target"));
+        assert!(target.join("http://example.org/").unwrap_err().contains("not on the target"));
         assert_eq!(target.join("//example.org/x").unwrap().as_str(), "http://127.0.0.1:8080//example.org/x");
         assert_eq!(target.join("@example.org/x").unwrap().as_str(), "http://127.0.0.1:8080/@example.org/x");
         assert!(TargetUrl::parse("ftp://x").is_err() && TargetUrl::parse("127.0.0.1:80").is_err());

@@ -1,4 +1,4 @@
-//! Every key that scenario files have. The published schema is checked against these lists.
+//! All keys of scenario files. Tests compare the published schema with these lists.
 
 /// A scenario.
 pub const SCENARIO: &[&str] = &[
@@ -47,7 +47,7 @@ pub const UNTIL: &[&str] = &["within", "every"];
 pub const ISOLATION: &[&str] = &["fresh", "shared"];
 /// `visibility`.
 pub const VISIBILITY: &[&str] = &["dev", "gate", "sealed"];
-/// `bytes`: content that is no text.
+/// `bytes`: binary content.
 pub const BYTES: &[&str] = &["base64", "hex", "file"];
 /// `retry`.
 pub const RETRY: &[&str] = &["attempts", "interval", "timeout"];
@@ -90,7 +90,7 @@ pub const JSON_RULES: &[&str] =
 /// Comparisons of a variable.
 pub const WHEN_RULES: &[&str] =
     &["equals", "exists", "matches", "contains", "not_contains", "length", "type"];
-/// Bounds of the times of a step that is repeated.
+/// Statistics of the times of a repeated step.
 pub const TIMES: &[&str] = &["mean", "p50", "p90", "p95", "p99", "max"];
 /// JSON types.
 pub const TYPES: &[&str] = &["string", "number", "integer", "boolean", "array", "object", "null"];

@@ -10,12 +10,12 @@ pub struct Linter<'s> {
     pub sources: &'s SourceMap,
     /// The file that is checked.
     pub source: SourceId,
-    /// What was found so far.
+    /// Findings until now.
     pub found: Vec<Diagnostic>,
 }
 
 impl<'s> Linter<'s> {
-    /// One for the file `source`.
+    /// A linter for the file `source`.
     pub fn new(sources: &'s SourceMap, source: SourceId) -> Self {
         Self { sources, source, found: Vec::new() }
     }
@@ -56,11 +56,11 @@ impl<'s> Linter<'s> {
     /// Reports `code` if `node` has no text under `key`.
     pub fn needs(&mut self, code: Code, node: &YamlNode, what: &str, key: &str) {
         if written(node, key).is_none() {
-            self.say(code, node.get(key).unwrap_or(node), format!("{what} needs `{key}`"));
+            self.say(code, node.get(key).unwrap_or(node), format!("`{key}` is missing: {what} needs it"));
         }
     }
 
-    /// Reports `code` if the value of `key` is not a length of time.
+    /// Reports `code` if the value of `key` is not a duration.
     pub fn duration(&mut self, code: Code, node: &YamlNode, key: &str) {
         let Some(value) = node.get(key).filter(|value| !value.is_null()) else { return };
         let text = value.scalar_text().unwrap_or_default();

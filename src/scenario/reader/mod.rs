@@ -1,5 +1,5 @@
-//! The parts that scenario files are made of, read from YAML, and what is wrong with them.
-//! It must never know steps or scenarios.
+//! Reads the basic parts of scenario files from YAML, and reports errors in them.
+//! This module does not know steps or scenarios.
 
 pub mod bytes;
 pub mod keys;
@@ -13,10 +13,10 @@ use crate::scenario::values::WrittenDuration;
 use crate::scenario::values::variables::placeholders;
 use yaml::{NodeKind, YamlNode};
 
-/// Most complaints about one file that are shown one by one.
+/// Most diagnostics of one file that are shown individually.
 const MOST_COMPLAINTS: usize = 1_000;
 
-/// Collects complaints while a file is read.
+/// Collects diagnostics while a file is read.
 pub struct NodeReader<'s> {
     pub(super) sources: &'s SourceMap,
     pub(super) source: SourceId,
@@ -24,12 +24,12 @@ pub struct NodeReader<'s> {
 }
 
 impl<'s> NodeReader<'s> {
-    /// Reads the text `source`.
+    /// A reader for the text `source`.
     pub fn new(sources: &'s SourceMap, source: SourceId) -> Self {
         Self { sources, source, complaints: Vec::new() }
     }
 
-    /// All complaints; of very many the first ones, and how many there are beyond.
+    /// All diagnostics. If there are very many, the first ones and the number of the others.
     pub fn into_complaints(mut self) -> Vec<Diagnostic> {
         let beyond = self.complaints.split_off(self.complaints.len().min(MOST_COMPLAINTS));
         if let Some(worst) = beyond.iter().max_by_key(|complaint| complaint.severity == Severity::Error) {
@@ -42,7 +42,7 @@ impl<'s> NodeReader<'s> {
         self.complaints
     }
 
-    /// Complains about `node`.
+    /// Adds a diagnostic at `node`.
     pub fn complain(&mut self, code: Code, node: &YamlNode, message: impl Into<String>) -> &mut Diagnostic {
         let span = self.span(node);
         self.complain_at(code, span, message)
@@ -67,7 +67,7 @@ impl<'s> NodeReader<'s> {
         self.sources.position(self.source, node.at.start).line
     }
 
-    /// The entries of a mapping whose keys are all in `known`; complains about every other key.
+    /// The entries of a mapping; reports every key that is not in `known`.
     pub(in crate::scenario) fn table<'n>(
         &mut self,
         node: &'n YamlNode,
@@ -85,7 +85,7 @@ impl<'s> NodeReader<'s> {
         Some(entries)
     }
 
-    /// The entries of a mapping with free keys.
+    /// The entries of a mapping with any keys.
     pub(in crate::scenario) fn entries<'n>(
         &mut self,
         node: &'n YamlNode,
@@ -153,7 +153,7 @@ impl<'s> NodeReader<'s> {
         flag
     }
 
-    /// A whole number that is not below zero.
+    /// A whole number from 0.
     pub(in crate::scenario) fn number(&mut self, node: &YamlNode, what: &str) -> Option<u64> {
         let number = node.to_json().as_u64();
         if number.is_none() {
@@ -162,7 +162,7 @@ impl<'s> NodeReader<'s> {
         number
     }
 
-    /// One of the words in `known`.
+    /// One of the keywords in `known`.
     pub(in crate::scenario) fn word(
         &mut self,
         node: &YamlNode,
@@ -185,10 +185,10 @@ impl<'s> NodeReader<'s> {
         compiles(self, node, &pattern).then_some(pattern)
     }
 
-    /// The value of a key that must be there and not be empty.
+    /// The value of a required key, which must not be empty.
     pub(in crate::scenario) fn required(&mut self, node: &YamlNode, key: &str, what: &str) -> Option<String> {
         let Some(value) = given(node, key) else {
-            self.complain(Code::ScenarioMissing, node, format!("{what} needs `{key}`"));
+            self.complain(Code::ScenarioMissing, node, format!("`{key}` is missing: {what} needs it"));
             return None;
         };
         let text = self.text(value, &format!("`{key}`"))?;
@@ -208,12 +208,13 @@ pub(in crate::scenario) fn given<'n>(node: &'n YamlNode, key: &str) -> Option<&'
     node.get(key).filter(|value| !value.is_null())
 }
 
-/// Whether a pattern compiles. Placeholders are read as one letter, so that what stands around them is checked.
+/// Whether a pattern compiles. Placeholders are replaced by a letter, so that the text around them is
+/// checked.
 pub fn compiles(reader: &mut NodeReader<'_>, node: &YamlNode, pattern: &str) -> bool {
     let Err(error) = Regex::new(&placeholder_free(pattern)) else { return true };
     let reason = error.to_string();
     let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    reader.complain(Code::ScenarioPattern, node, format!("no regular expression: {reason}"));
+    reader.complain(Code::ScenarioPattern, node, format!("invalid regular expression: {reason}"));
     false
 }
 

@@ -1,4 +1,4 @@
-//! YAML as a tree in which every node knows the bytes it came from.
+//! YAML as a tree in which every node has its byte range in the text.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,31 +11,31 @@ use crate::scenario::values::json;
 use crate::scenario::values::variables::as_text;
 use crate::value::{MAX_READ_DEPTH, Value, nested};
 
-/// How much of a stack the reading of a text may take: the library takes tens of kilobytes for each level.
+/// Stack size for parsing, in bytes: the library needs tens of kilobytes for each level.
 const STACK: usize = 32 << 20;
 
 thread_local! {
-    /// How many levels of lists and mappings are open in the text that this thread reads.
+    /// Number of open lists and mappings in the text that this thread parses.
     static OPEN: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A node and the bytes of the text where it begins.
+/// A node and its position in the text.
 #[derive(Clone, Debug)]
 pub struct YamlNode {
     /// Bytes of the scalar; the first byte of a list or mapping.
     pub at: Range<usize>,
     /// Content.
     pub kind: NodeKind,
-    /// A scalar that YAML takes for something else than text, as it is written: `1.10`, `0x1F`, `~`.
+    /// Source text of a scalar that YAML does not read as text: `1.10`, `0x1F`, `~`.
     pub written: Option<String>,
-    /// Where that is: an alias stands elsewhere.
+    /// Position of that text, which differs from `at` for an alias.
     defined: Range<usize>,
 }
 
 /// Content of a node.
 #[derive(Clone, Debug)]
 pub enum NodeKind {
-    /// A scalar, as JSON: text, number, truth value or null. Dates stay text.
+    /// A scalar, as JSON: text, number, boolean or null. Dates stay text.
     Scalar(Value),
     /// A list.
     List(Vec<YamlNode>),
@@ -52,13 +52,15 @@ pub struct YamlError {
     pub message: String,
 }
 
-/// The documents of `text` that are not empty. What is nested more deeply than other values may be is refused.
+/// The documents of `text` that are not empty. Text that is nested too deeply is refused.
 pub fn parse(text: &str) -> Result<Vec<YamlNode>, YamlError> {
     std::thread::scope(|threads| {
         let reading = std::thread::Builder::new().stack_size(STACK).spawn_scoped(threads, || documents(text));
         match reading {
             Ok(reading) => reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Err(error) => Err(YamlError { at: 0..0, message: format!("it cannot be read: {error}") }),
+            Err(error) => {
+                Err(YamlError { at: 0..0, message: format!("the YAML parser could not start: {error}") })
+            }
         }
     })
 }
@@ -92,7 +94,7 @@ fn broken(text: &str, error: &Error) -> YamlError {
     if is_deep {
         return YamlError { at: clamp(at, text.len()), message: nested(MAX_READ_DEPTH) };
     }
-    // The library prints the place in front of or behind its message; the diagnostic has its own.
+    // The message of the library includes the position, which the diagnostic shows anyway.
     let message = cause.to_string();
     let message = message.lines().next().unwrap_or_default();
     let message = place_words().map_or(message.into(), |words| words.replace_all(message, ""));
@@ -103,7 +105,7 @@ fn place_words() -> Option<regex::Regex> {
     regex::Regex::new(r"(^error: )|(\s*(\(| )?(at )?line \d+,? column \d+\)?:?)").ok()
 }
 
-/// The byte at a line and column, for places that come without one.
+/// The byte offset of a line and column, for locations without an offset.
 fn offset(text: &str, location: Location) -> Range<usize> {
     let number = |n: u64| usize::try_from(n).unwrap_or(usize::MAX).saturating_sub(1);
     let lines = text.split_inclusive('\n').take(number(location.line()));
@@ -126,27 +128,27 @@ fn bytes(location: Location) -> Range<usize> {
 }
 
 impl YamlNode {
-    /// A mapping that is made of parts of another one.
+    /// A mapping that is built from parts of another one.
     pub fn table(at: Range<usize>, entries: Vec<(Self, Self)>) -> Self {
         Self { defined: at.clone(), at, kind: NodeKind::Table(entries), written: None }
     }
 
-    /// A list at a place.
+    /// A list at a position.
     pub fn list(at: Range<usize>, items: Vec<Self>) -> Self {
         Self { defined: at.clone(), at, kind: NodeKind::List(items), written: None }
     }
 
-    /// A text at a place.
+    /// A text at a position.
     pub fn word(at: Range<usize>, text: impl Into<String>) -> Self {
         Self { defined: at.clone(), at, kind: NodeKind::Scalar(Value::String(text.into())), written: None }
     }
 
-    /// Nothing, at a place.
+    /// Null at a position.
     pub fn null(at: Range<usize>) -> Self {
         Self { defined: at.clone(), at, kind: NodeKind::Scalar(Value::Null), written: None }
     }
 
-    /// The same with all that is in it at another place: it comes from another text.
+    /// The node and everything in it at position `to`, because it comes from another text.
     #[must_use]
     pub fn moved(self, to: &Range<usize>) -> Self {
         let kind = match self.kind {
@@ -168,7 +170,7 @@ impl YamlNode {
                 if let (Value::Number(_), Some(whole)) = (&*value, json::whole_number(written)) {
                     *value = whole;
                 } else if value.is_null() && !is_null {
-                    // No number: too large, too long, or infinite.
+                    // Not a machine number: too large, too long, or infinite.
                     *value = json::number(written).unwrap_or_else(|| written.into());
                 } else if let (Value::Number(_), Some(exact)) = (&*value, json::number(written)) {
                     *value = exact;
@@ -183,7 +185,7 @@ impl YamlNode {
         }
     }
 
-    /// The name of its type, for people.
+    /// Name of its type for messages.
     pub fn type_name(&self) -> &'static str {
         match &self.kind {
             NodeKind::Scalar(Value::Null) => "nothing",
@@ -195,12 +197,12 @@ impl YamlNode {
         }
     }
 
-    /// Whether nothing was written.
+    /// Whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self.kind, NodeKind::Scalar(Value::Null))
     }
 
-    /// The text, where it is one.
+    /// The text, if it is a text.
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             NodeKind::Scalar(Value::String(text)) => Some(text),
@@ -208,7 +210,7 @@ impl YamlNode {
         }
     }
 
-    /// A scalar as text, as it is written: `1.10`, `0x1F`, `~`. Nothing where nothing is written.
+    /// The source text of a scalar: `1.10`, `0x1F`, `~`. `None` for null.
     pub fn scalar_text(&self) -> Option<String> {
         match (&self.kind, &self.written) {
             (NodeKind::Scalar(_), Some(written)) => (!written.is_empty()).then(|| written.clone()),
@@ -218,7 +220,8 @@ impl YamlNode {
         }
     }
 
-    /// A value that becomes text in the end: a scalar whose text would be another one than what is written is that text.
+    /// A value that is used as text in the end: a scalar whose text would differ from its source is the
+    /// source text.
     pub fn to_text_or_json(&self) -> Value {
         let json = self.to_json();
         match &self.written {
@@ -237,7 +240,7 @@ impl YamlNode {
         }
     }
 
-    /// The whole node as JSON. Keys that are no text are written as text.
+    /// The node as JSON. Keys that are not text become text.
     pub fn to_json(&self) -> Value {
         match &self.kind {
             NodeKind::Scalar(value) => value.clone(),
@@ -266,7 +269,7 @@ impl<'de> Deserialize<'de> for NodeKind {
     }
 }
 
-/// A list or mapping that is open. Those that an alias repeats count like those that are written.
+/// An open list or mapping. Those that an alias repeats count, too.
 struct NestingGuard;
 
 impl NestingGuard {
@@ -473,7 +476,7 @@ mod tests {
         }
         let broken = parse(&block(70)).unwrap_err();
         assert_eq!(broken.message, "nested more than 64 levels deep");
-        assert!(broken.at.start > 1_000, "it says where: {:?}", broken.at);
+        assert!(broken.at.start > 1_000, "it has a position: {:?}", broken.at);
         // An alias inside a list is one level deeper than what it repeats.
         let levels = |first: usize| {
             let wrap = |inner: &str| format!("{}{inner}{}", "[".repeat(first), "]".repeat(first));

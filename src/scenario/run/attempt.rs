@@ -1,4 +1,5 @@
-//! One step until it is decided: done once, tried again, repeated, and looked at again where a page may still change.
+//! Runs one step until it is decided: once, with retries, repeated, or checked again while a page may still
+//! change.
 
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use crate::scenario::values::{Variables, WrittenDuration};
 use crate::value::Value;
 use crate::visible::without_userinfo;
 
-/// End of the time of a scenario, and its time limit.
+/// Deadline of a scenario in milliseconds, and its time limit.
 pub type Deadline = Option<(u64, WrittenDuration)>;
 
 /// Attempt at a step.
 pub struct StepAttempt {
-    /// Number of attempts so far.
+    /// Number of attempts.
     pub number: u32,
     /// Record of what was sent last.
     pub sent: Option<SentRecord>,
@@ -28,12 +29,13 @@ pub struct StepAttempt {
 }
 
 impl StepAttempt {
-    /// Whether nothing went wrong and all assertions hold.
+    /// Whether there was no error and all assertions hold.
     pub fn held(&self) -> bool {
         self.outcome.error.is_none() && self.assertions.iter().all(|verdict| verdict.ok)
     }
 
-    /// Whether the program was there to the end: it answered, or shows a screen on which something is missing.
+    /// Whether the program was still running at the end: it answered, or shows a screen on which something
+    /// is missing.
     pub fn saw_something(&self) -> bool {
         if self.outcome.error.is_none() {
             return true;
@@ -42,13 +44,14 @@ impl StepAttempt {
         told.part("screen").is_some() && told.part("running") == Some(&Value::Bool(true))
     }
 
-    /// Whether nothing is left to try for: a step that waits for a state has it, any other has not failed.
+    /// Whether no further attempt is needed: a step with `until` has reached its state, any other step has
+    /// not failed.
     fn succeeded(&self, step: &ScenarioStep) -> bool {
         let waited = step.until.as_ref().map_or(self.assertions.len(), |until| until.assert.len());
         self.outcome.error.is_none() && self.assertions.iter().take(waited).all(|verdict| verdict.ok)
     }
 
-    /// Whether an assertion fails, and all that fail may hold later.
+    /// Whether assertions fail, and all failed ones may hold later.
     fn may_come_true(&self, step: &ScenarioStep) -> bool {
         let hopeless = |(assertion, verdict): (&Assertion, &AssertionResult)| {
             !verdict.ok && matches!(assertion.subject, Subject::Duration | Subject::Console)
@@ -58,7 +61,7 @@ impl StepAttempt {
             && !due(step, step.repeat == 1).zip(&self.assertions).any(hopeless)
     }
 
-    /// Adds evidence, such as a picture of the page, if a judge or a reader of the failure will want to see it.
+    /// Adds evidence, such as a screenshot, if a judge or a reader of the failure needs it.
     async fn illustrate(
         &mut self,
         step: &ScenarioStep,
@@ -94,15 +97,15 @@ impl RetryLimits {
         }
     }
 
-    /// When the last try is cut off.
+    /// Time at which the last attempt is interrupted.
     fn end(&self, begun: u64, deadline: Deadline) -> Option<u64> {
         let own = self.timeout.map(|timeout| begun + millis(timeout));
         own.into_iter().chain(deadline.map(|(at, _)| at)).min()
     }
 }
 
-/// Does a step as often as its `repeat` says, unless it fails before. What it says about all of their times is decided at
-/// the end.
+/// Runs a step as often as its `repeat` requires, or until it fails. Assertions about all times are decided
+/// at the end.
 pub async fn persist(
     step: &ScenarioStep,
     stage: &TestEnvironment<'_>,
@@ -129,8 +132,8 @@ pub async fn persist(
     }
 }
 
-/// Tries a step until it neither breaks nor fails an assertion, as often and as long as its `retry` or `until` says. Tells how
-/// long the last try took, too.
+/// Runs a step until it has no error and no failed assertion, within the limits of its `retry` or `until`.
+/// Also returns the duration of the last attempt.
 async fn succeed(
     step: &ScenarioStep,
     stage: &TestEnvironment<'_>,
@@ -147,7 +150,7 @@ async fn succeed(
         let begun = stage.clock.now();
         let mut attempt = once(step, stage, connections, variables, left()).await;
         let took = since(begun, stage);
-        // Of a state that was not reached, the last that was seen tells more than that time was over.
+        // If a state was not reached, the last answer is more useful than the timeout of the last attempt.
         let cut_off = attempt.outcome.error.is_some() && left().is_some_and(|left| left.is_zero());
         if let Some(before) = before.take_if(|_| cut_off && step.until.is_some()) {
             attempt = before;
@@ -171,7 +174,7 @@ async fn once(
     left: Option<Duration>,
 ) -> StepAttempt {
     let begun = stage.clock.now();
-    // All that it waits for is over when its time is.
+    // All waits end with the time limit of the step.
     let clock = BoundedClock::new(stage.clock, left);
     let stage = &TestEnvironment { clock: &clock, ..*stage };
     let action = step.action.step();
@@ -181,7 +184,7 @@ async fn once(
     outcome.error = outcome.error.map(|error| without_userinfo(&error).into_owned());
     let assertions = verdicts(step, &outcome, &[since(begun, stage)], variables, step.repeat == 1);
     let mut attempt = StepAttempt { number: 1, sent, outcome, assertions };
-    // A page may still be on its way to what is asserted.
+    // A page may still be changing.
     while attempt.may_come_true(step)
         && let Some(outcome) = action.look_again(connections).await
     {
@@ -196,7 +199,7 @@ fn since(begun: u64, stage: &TestEnvironment<'_>) -> Duration {
     Duration::from_millis(stage.clock.now().saturating_sub(begun))
 }
 
-/// What the assertions say. Those about `took`, all the times that a step took, are decided once they are `all` there.
+/// Results of the assertions. Those about all times of a step (`took`) are decided once `all` are known.
 fn verdicts(
     step: &ScenarioStep,
     outcome: &StepOutcome,
@@ -212,7 +215,7 @@ fn due(step: &ScenarioStep, all: bool) -> impl Iterator<Item = &Assertion> {
     asserted(step).filter(move |assertion| all || !assertion.is_about_all_times())
 }
 
-/// What has to hold: the state that is waited for, then the rest.
+/// Assertions that must hold: those of `until`, then the others.
 fn asserted(step: &ScenarioStep) -> impl Iterator<Item = &Assertion> {
     step.until.iter().flat_map(|until| &until.assert).chain(&step.assert)
 }

@@ -1,23 +1,23 @@
-//! When a step has to be over, whatever it does until then.
+//! The deadline of a step.
 
 use std::time::Duration;
 
 use crate::clock::{Clock, Millis, Sleep, millis};
 
-/// A clock on which no pause is longer than the time that is left for a step, so that every wait of every step type, and all
-/// of them together, are over by then.
+/// A clock on which no sleep is longer than the time that is left for a step, so that all waits of all step
+/// types end in time, together as well as individually.
 pub(super) struct BoundedClock<'a> {
     clock: &'a dyn Clock,
     end: Option<Millis>,
 }
 
 impl<'a> BoundedClock<'a> {
-    /// `clock` until `left` has passed; without it, for ever.
+    /// `clock`, limited to `left`; unlimited if `None`.
     pub fn new(clock: &'a dyn Clock, left: Option<Duration>) -> Self {
         Self { clock, end: left.map(|left| clock.now().saturating_add(millis(left))) }
     }
 
-    /// How much of `span` may pass from now on.
+    /// `span`, or the time that is left if that is shorter.
     pub fn within(&self, span: Duration) -> Duration {
         match self.end {
             Some(end) => span.min(Duration::from_millis(end.saturating_sub(self.now()))),

@@ -1,4 +1,4 @@
-//! A program that ended says why a step failed: what was done after that tells nothing of its own.
+//! Explains failed steps by the end of the program: steps after that say nothing more about it.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::scenario::steps::TestEnvironment;
 pub enum EndedWhen {
     /// Before the step began.
     Before,
-    /// While it was done.
+    /// While the step ran.
     During,
 }
 
-/// How long the end of a program is waited for after it gave no answer: its connections close first.
+/// How long to wait for the end of a program that gave no answer: its connections close first.
 const LATE: Duration = Duration::from_secs(2);
 
 /// The end of a program.
 pub(super) struct ProgramEnding {
     pub when: EndedWhen,
     how: String,
-    /// One line about it.
+    /// Message in one line.
     note: String,
 }
 
 impl ProgramEnding {
-    /// Adds the note to `error`, unless that says so already; if there is none, to `log`.
+    /// Adds the note to `error`, unless it already contains it; to `log` if there is no error.
     pub fn tell(&self, error: Option<&mut String>, log: &mut String) {
         match error {
             Some(error) if error.contains(&self.how) => {}
@@ -43,8 +43,8 @@ impl ProgramEnding {
     }
 }
 
-/// Whether the program that a failed step talks to has ended, and when. `before` is how it had ended when the step began; it is
-/// waited for unless the step was `answered`.
+/// Whether and when the program that a failed step talks to has ended. `before` describes its end before
+/// the step began. Waits a moment for its end unless the step was `answered`.
 pub(super) async fn of_program(
     stage: &TestEnvironment<'_>,
     before: Option<String>,
@@ -57,7 +57,7 @@ pub(super) async fn of_program(
         let note = format!("before this step, {program} {how}");
         return Some(ProgramEnding { when: EndedWhen::Before, how, note });
     }
-    // A sandbox for commands is not the program that was asked.
+    // A sandbox for commands is not the program that did not answer.
     let is_asked = stage.target.is_none_or(|target| shell.serves(target));
     if !answered && is_asked {
         tokio::select! {
@@ -70,7 +70,7 @@ pub(super) async fn of_program(
     Some(ProgramEnding { when: EndedWhen::During, how, note })
 }
 
-/// How the program that is talked to has ended so far.
+/// How the program has ended, if it has.
 pub(super) fn by_now(stage: &TestEnvironment<'_>) -> Option<String> {
     stage.shell.and_then(Shell::ending)
 }

@@ -1,7 +1,7 @@
-//! What is expected, with values in it that the program under test may have made. A judge reads it among its instructions, so
-//! nothing is filled in there that could be read as one. Of what the program has made only numbers and hexadecimal ids are
-//! filled in, of the author's own values short words as well; any other placeholder stays a name, and its value is listed as
-//! evidence.
+//! Expectations, with values that the program under test may have made. A judge reads them among its
+//! instructions, so no value is filled in that could be read as an instruction. Of values that the program
+//! has made, only numbers and hexadecimal ids are filled in; of the author's own values, short words as
+//! well. Every other placeholder stays a name, and its value is listed as evidence.
 
 use super::observation::NamedValue;
 use crate::scenario::values::variables::placeholders;
@@ -13,10 +13,10 @@ const WORD: usize = 64;
 /// Most bytes of a value.
 const SHOWN: usize = 2 << 10;
 
-/// Most values that are told.
+/// Most values in the list.
 const MOST: usize = 32;
 
-/// An expectation, and what the names in it stand for.
+/// An expectation and the values of the names in it.
 pub struct Expectation {
     /// The text.
     pub text: String,
@@ -45,7 +45,7 @@ fn is_filled_in(variables: &Variables, name: &str, value: &str) -> bool {
     name.starts_with('$') || is_number_or_id(value) || (!variables.is_made(name) && is_word(value))
 }
 
-/// Whether a value is a number, or an id in hexadecimal digits such as a UUID: neither says anything.
+/// Whether a value is a number, or an id in hexadecimal digits such as a UUID: neither can be an instruction.
 fn is_number_or_id(value: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = value.strip_prefix('-').unwrap_or(value);
@@ -55,8 +55,8 @@ fn is_number_or_id(value: &str) -> bool {
     value.len() <= WORD && (is_number || is_id)
 }
 
-/// Whether a value can be nothing but a word, a number, a path or the like: it has no white space, nothing that ends a
-/// sentence or opens a quotation, and is short.
+/// Whether a value can only be a word, a number, a path or the like: it is short and has no white space, no
+/// end of a sentence and no quotation mark.
 fn is_word(value: &str) -> bool {
     value.chars().count() <= WORD
         && value

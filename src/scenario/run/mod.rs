@@ -1,4 +1,4 @@
-//! Runs a scenario: setup, which must work, then every step, whatever became of the one before.
+//! Runs a scenario: the setup, which must succeed, then every step, even if an earlier one failed.
 
 mod attempt;
 mod deadline;
@@ -34,12 +34,12 @@ use crate::scenario::values::{Excerpt, Variables};
 use expectation::Expectation;
 use service_log::logged;
 
-/// The connections of one scenario, by the service that they go to.
+/// The connections of one scenario, by service.
 struct ByService<'s> {
     scenario: &'s Scenario,
     tls: Tls,
     all: BTreeMap<Option<String>, Connections>,
-    /// Whether a step has begun.
+    /// Whether a step has started.
     begun: bool,
 }
 
@@ -51,7 +51,7 @@ impl<'s> ByService<'s> {
     fn of(&mut self, service: Option<&String>) -> &mut Connections {
         let Self { scenario, tls, all, .. } = self;
         all.entry(service.cloned()).or_insert_with(|| {
-            // What the user wants is meant for the target, not for the services next to it.
+            // The settings of the user apply to the target, not to additional services.
             let tls = if service.is_none() { tls.clone() } else { Tls::default() };
             let (hosts, trust) = (scenario.hosts.clone(), scenario.trust.clone());
             Connections::new(ConnectionSettings { hosts, trust, tls })
@@ -68,7 +68,7 @@ impl<'s> ByService<'s> {
 /// Longest log in an observation, in bytes.
 const LOG: usize = 4 << 10;
 
-/// Runs `scenario`. Whatever goes wrong with the program under test is in the observation.
+/// Runs `scenario`. All failures of the program under test are part of the observation.
 pub async fn run(scenario: &Scenario, stage: &TestEnvironment<'_>, variables: Variables) -> Observation {
     let begun = stage.clock.now();
     let mut variables = variables.declaring(unresolved::declared(scenario)).beside(&scenario.variables);
@@ -95,7 +95,7 @@ pub async fn run(scenario: &Scenario, stage: &TestEnvironment<'_>, variables: Va
     });
     let mut steps: Vec<StepSeen> = Vec::new();
     for step in &scenario.steps {
-        // Of steps that are not run nobody knows what their condition would have been: they count as failed.
+        // The condition of a step that is not run is unknown, so such steps count as failed.
         if stopped.is_none()
             && let Some(skip) = Skipped::of(step, "steps", &variables)
         {
@@ -187,7 +187,7 @@ async fn perform(
     }
     let mut attempt = attempt::persist(step, stage, connections, seen, deadline).await;
     let is_late = deadline.is_some_and(|(at, _)| stage.clock.now() >= at);
-    // How much was left of the time is another number in every run. What it had waited for may still have come.
+    // The time that was left differs from run to run, so it is not shown. The step may still have succeeded.
     if let Some((_, timeout)) = deadline.filter(|_| is_late && !attempt.held()) {
         let why = format!("the {timeout} of the scenario were over before it came to an end");
         attempt.outcome.error = Some(why);
@@ -207,11 +207,11 @@ async fn perform(
         || attempt.assertions.iter().any(|verdict| !verdict.ok)
         || captures.iter().any(|captured| captured.error.is_some());
     let duration_ms = stage.clock.now().saturating_sub(begun);
-    // At the end of the scenario's time, nothing more is waited for.
+    // After the deadline of the scenario, there is no time to wait.
     let answered = is_late || attempt.saw_something();
     let ending =
         if faulty { ending::of_program(stage, gone, step.service.as_ref(), answered).await } else { None };
-    // Why it ended may have been written before anything was done.
+    // The reason of its end may have been logged before the first step.
     let mark = if is_first && ending.is_some() { Some(0) } else { mark };
     let mut log = logged(stage, mark, faulty).await;
     if let Some(ending) = &ending {
@@ -237,7 +237,7 @@ async fn perform(
     }
 }
 
-/// Later captures of a step see the earlier ones.
+/// Saves a capture. Later captures of a step can use earlier ones.
 fn keep(capture: &Capture, answer: &StepAnswer, seen: &Variables, variables: &mut Variables) -> Captured {
     let mut captured = take(capture, answer, seen);
     captured.store(variables);
@@ -254,7 +254,7 @@ fn decide(step: &ScenarioStep, error: Option<&String>, assertions: &[AssertionRe
     }
 }
 
-/// Why a step of the setup breaks the scenario, if it does.
+/// Why a setup step breaks the scenario, if it does.
 fn breakage(seen: &StepSeen) -> Option<SetupFailure> {
     let assertion = seen.assertions.iter().find(|verdict| !verdict.ok).map(|verdict| {
         let why = verdict.reason.clone().unwrap_or_else(|| format!("it is {}", verdict.actual));
@@ -274,7 +274,7 @@ fn breakage(seen: &StepSeen) -> Option<SetupFailure> {
     })
 }
 
-/// A description in parentheses, where there is one.
+/// A description in parentheses, if there is one.
 fn named(description: &str) -> String {
     if description.is_empty() { String::new() } else { format!(" ({description})") }
 }

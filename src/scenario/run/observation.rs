@@ -24,7 +24,7 @@ pub struct Observation {
     pub weight: f64,
     /// Difficulty: 1, 2 or 3.
     pub tier: i64,
-    /// Words to choose it by.
+    /// Tags for selecting scenarios.
     #[serde(default)]
     pub tags: Vec<String>,
     /// True if the specification is not satisfied while this scenario fails.
@@ -45,26 +45,26 @@ pub struct Observation {
     pub setup_ok: bool,
     /// Failed step of the setup; null if the setup succeeded.
     pub broken: Option<SetupFailure>,
-    /// The setup, as far as it went.
+    /// Setup steps that were run.
     pub setup: Vec<StepSeen>,
     /// Every step, also those that were not run.
     pub steps: Vec<StepSeen>,
-    /// The teardown. What breaks there is told and counts for nothing.
+    /// Teardown steps. Failures there are reported but do not count.
     #[serde(default)]
     pub teardown: Vec<StepSeen>,
-    /// Steps whose condition did not hold. They are in none of the lists above, and count for nothing.
+    /// Steps whose condition did not hold. They are not in the lists above and do not count.
     #[serde(default)]
     pub skipped: Vec<Skipped>,
     /// Duration in milliseconds.
     pub duration_ms: u64,
 }
 
-/// A step that was not done because its `when` did not hold.
+/// A step that was not run because its `when` did not hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Skipped {
     /// `setup`, `steps` or `teardown`.
     pub list: String,
-    /// The line of the file where it begins, from 1.
+    /// First line of the step in its file, from 1.
     pub line: usize,
     /// Purpose of the step, in a sentence.
     pub description: String,
@@ -73,7 +73,7 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    /// The record of `step`, where its condition does not hold.
+    /// The record of `step` if its condition does not hold.
     pub fn of(step: &ScenarioStep, list: &str, variables: &Variables) -> Option<Self> {
         let why = step.when.as_ref()?.refusal(&variables.under(&step.variables))?;
         Some(Self { list: list.to_owned(), line: step.line, description: step.description.clone(), why })
@@ -114,12 +114,12 @@ pub enum StepDecision {
 pub struct StepSeen {
     /// Index in its list, from 0, without skipped steps.
     pub index: usize,
-    /// The line of the file where it begins, from 1.
+    /// First line of the step in its file, from 1.
     pub line: usize,
     /// Purpose of the step, in a sentence.
     pub description: String,
-    /// What should come of it. Numbers, ids and the author's own short words are filled in for the variables in it; others, which
-    /// a program may have made to be read as something else, stay names.
+    /// Expected result. Numbers, ids and the author's own short words are filled in for its variables.
+    /// Other values stay names, because a program may have made them to be read as instructions.
     pub expect: String,
     /// Values of the names in the expectation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -131,7 +131,7 @@ pub struct StepSeen {
     pub weight: f64,
     /// Record of what was sent; null if the step was not run.
     pub sent: Option<SentRecord>,
-    /// Record of what came back; null if nothing did.
+    /// Record of the answer; null if there was none.
     pub observed: Option<Observed>,
     /// Captured values.
     pub captures: Vec<Captured>,
@@ -145,7 +145,7 @@ pub struct StepSeen {
     pub attempts: u32,
     /// Duration with delay and retries, in milliseconds.
     pub duration_ms: u64,
-    /// Of a step that failed: when the program that it talks to ended, if it did.
+    /// When the program that a failed step talks to ended; null if it did not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndedWhen>,
     /// Log of the service during the step, shortened.
@@ -161,11 +161,11 @@ fn one() -> f64 {
 pub struct NamedValue {
     /// The name, in the expectation in braces.
     pub name: String,
-    /// The value as text, shortened, what cannot be seen as escapes.
+    /// The value as text, shortened, with escapes for invisible characters.
     pub value: String,
 }
 
-/// Record of what came back. Fields that the step type does not have are null.
+/// Record of an answer. Fields that the step type does not have are null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed {
     /// Text for a judge: shortened, and the same for the same behaviour.
@@ -179,13 +179,13 @@ pub struct Observed {
     pub url: Option<String>,
     /// HTTP body, shortened to 64 KiB.
     pub body: Option<String>,
-    /// Exit code; null also where the command was killed.
+    /// Exit code; null also if the command was killed.
     pub exit_code: Option<i64>,
     /// Standard output, shortened to 64 KiB.
     pub stdout: Option<String>,
     /// Standard error, shortened to 64 KiB.
     pub stderr: Option<String>,
-    /// True if a command was killed because its time was over.
+    /// True if a command was killed because of its time limit.
     pub timed_out: bool,
     /// True length of the body or of stdout, in bytes.
     pub length: u64,
@@ -195,8 +195,8 @@ pub struct Observed {
     pub cut: bool,
     /// True if the body or stdout is not UTF-8, so that its text is not exact.
     pub lossy: bool,
-    /// Parts that answers of `browser`, `grpc`, `ws` and `tui` have, by the word that assertions have for them; long
-    /// texts shortened to 64 KiB.
+    /// Parts of answers of `browser`, `grpc`, `ws` and `tui`, by the word that assertions use; long texts
+    /// are shortened to 64 KiB.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub parts: IndexMap<String, Value>,
@@ -205,7 +205,7 @@ pub struct Observed {
     pub evidence: Vec<EvidenceRef>,
 }
 
-/// Evidence that is kept beside the observation.
+/// Evidence that is stored next to the observation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvidenceRef {
     /// Kind of evidence, e.g. `screenshot`.
@@ -226,7 +226,7 @@ const MEDIA_TYPE: usize = 128;
 const SHOWN: usize = 64 << 10;
 
 impl Observed {
-    /// The record of `answer`, its evidence kept in `evidences`.
+    /// The record of `answer`, with its evidence stored in `evidences`.
     pub fn of(answer: &StepAnswer, evidences: Option<&dyn Evidences>) -> Self {
         let (_, main) = answer.main();
         let shown = |text: &str| Some(Excerpt::of_text(text, SHOWN).text);
@@ -262,7 +262,7 @@ impl Observed {
         }
     }
 
-    /// The same of a step that failed: everything that was read of the answer is kept.
+    /// The record of a failed step: everything that was read of the answer is stored.
     #[must_use]
     pub fn with_content(mut self, answer: &StepAnswer, evidences: Option<&dyn Evidences>) -> Self {
         let Some(evidences) = evidences else { return self };

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use crate::scenario::steps::TestEnvironment;
 
-/// How long nothing may come before what a service logged counts as whole.
+/// Time without output after which the log of a service counts as complete.
 const QUIET: Duration = Duration::from_millis(50);
-/// How long a service that logs on and on is listened to.
+/// Time limit for reading the log of a service that never stops logging.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// What the service logged since `mark`. What it wrote while it answered may come behind the answer: it is waited for where
-/// somebody will look for a fault.
+/// The log of the service since `mark`. Lines that it wrote while it answered may arrive after the answer,
+/// so this waits for them if the step is `faulty`.
 pub(super) async fn logged(stage: &TestEnvironment<'_>, mark: Option<u64>, faulty: bool) -> String {
     let Some((mark, shell)) = mark.zip(stage.shell) else { return String::new() };
     if faulty {
@@ -35,7 +35,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::scenario::ports::{CommandExecution, ServiceCommand, Shell, TerminalOpening, TerminalProgram};
 
-    /// Logs a line whenever it is waited for, as often as it has lines.
+    /// Logs the next of its lines each time it is waited for.
     struct Late(Mutex<Vec<&'static str>>, Mutex<String>);
 
     impl Shell for Late {
@@ -84,6 +84,6 @@ mod tests {
     #[tokio::test]
     async fn what_comes_behind_the_answer_is_waited_for_where_there_is_a_fault() {
         assert_eq!(told(true).await, ("one\ntwo\n".to_owned(), 50));
-        assert_eq!(told(false).await, (String::new(), 0), "nothing waits where all is well");
+        assert_eq!(told(false).await, (String::new(), 0), "no wait if all is well");
     }
 }

@@ -1,4 +1,4 @@
-//! All texts of an observation that came from the program or were sent to it, for whoever has to change them.
+//! Access to all texts of an observation that came from the program or were sent to it, to change them.
 
 use indexmap::IndexMap;
 
@@ -8,17 +8,17 @@ use crate::scenario::checks::Captured;
 use crate::scenario::checks::assert::AssertionResult;
 use crate::value::{Value, change_texts};
 
-/// Puts one text in the place of another.
+/// Function that returns the replacement of a text.
 type ChangeText<'a> = &'a dyn Fn(&str) -> String;
 
 impl Observation {
-    /// Puts `change` of it in the place of every text that was seen, sent or filled in.
+    /// Replaces every text that was observed, sent or filled in by `change` of it.
     pub fn change_texts(&mut self, change: ChangeText<'_>) {
         self.change(change);
     }
 }
 
-/// Something that has texts in it.
+/// Something that contains texts.
 trait HasTexts {
     fn change(&mut self, change: ChangeText<'_>);
 }
@@ -33,7 +33,7 @@ macro_rules! texts {
     };
 }
 
-// What is decided, digests and figures are no texts: they keep their types.
+// Decisions, digests and numbers are not texts: they keep their types.
 texts! {
     Observation { description satisfaction_criteria named broken setup steps teardown skipped }
     SetupFailure { description reason sent observed log }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn every_text_is_changed_and_nothing_loses_its_type() {
         let mut observation = seen();
-        // Some are words of ours, and digits stand in figures as well.
+        // Some are our own keywords, and numbers contain digits, too.
         observation.change_texts(&|text| {
             ["KEY", "failed", "73155"].iter().fold(text.to_owned(), |t, w| t.replace(w, "***"))
         });

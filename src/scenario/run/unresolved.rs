@@ -1,4 +1,4 @@
-//! Placeholders without a value: a step that has one is not carried out, because what it says is not what would be sent.
+//! Placeholders without a value: a step that has one is not run, because it would not send what it says.
 
 use crate::scenario::language::{Scenario, ScenarioStep};
 use crate::scenario::steps::Action;
@@ -6,7 +6,7 @@ use crate::scenario::values::Variables;
 use crate::scenario::values::size::too_large;
 use crate::value::Value;
 
-/// Parts of a step with patterns in them, where braces have a meaning of their own.
+/// Parts of a step with patterns, in which braces have another meaning.
 const PATTERNS: [&str; 2] = ["events", "receive"];
 
 /// All names that may get a value while `scenario` runs.
@@ -18,10 +18,10 @@ pub fn declared(scenario: &Scenario) -> impl Iterator<Item = String> {
     scenario.variables.keys().cloned().chain(by_step)
 }
 
-/// Why `step` cannot be carried out: a placeholder in it has no value, or it is too large with all values.
+/// Why `step` cannot be run: a placeholder in it has no value, or it is too large with all values.
 pub fn refusal(step: &ScenarioStep, variables: &Variables) -> Option<String> {
     let missing = missing(&step.action, variables)
-        .map(|name| format!("{}, and nothing was sent", variables.unset(&name, "")));
+        .map(|name| format!("{}, so nothing was sent", variables.unset(&name, "")));
     missing.or_else(|| too_large(step, variables))
 }
 
@@ -60,7 +60,7 @@ mod tests {
         variables.set("x", Value::String("x".repeat(4 << 20)));
         assert_eq!(refusal(&body(16), &variables), None);
         let why = refusal(&body(17), &variables).unwrap();
-        assert!(why.starts_with("the values of its placeholders come to more than 64 MiB"), "{why}");
+        assert!(why.starts_with("the values of its placeholders have more than 64 MiB"), "{why}");
         assert!(refusal(&body(300_000), &variables).is_some());
     }
 }

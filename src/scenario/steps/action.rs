@@ -11,19 +11,19 @@ pub enum Action {
     Request(HttpRequest),
     /// Runs a command inside the held service.
     Exec(Exec),
-    /// Does something in a browser.
+    /// Acts in a browser.
     Browser(Browser),
     /// Calls a gRPC method.
     Grpc(Grpc),
-    /// Talks over a WebSocket.
+    /// Sends and receives messages over a WebSocket.
     Ws(Ws),
-    /// Talks to a program in a terminal.
+    /// Uses a program in a terminal.
     Tui(Tui),
-    /// Does several things at once.
+    /// Runs several actions at the same time.
     Parallel(Parallel),
 }
 
-/// The step in an action, whatever its type.
+/// The step in an action of any type.
 macro_rules! step {
     ($action:expr) => {
         match $action {
@@ -39,17 +39,17 @@ macro_rules! step {
 }
 
 impl Action {
-    /// The step, by what steps of all types have in common.
+    /// The step as a trait object.
     pub(in crate::scenario) fn step(&self) -> &dyn StepAction {
         step!(self)
     }
 
-    /// The step, to be changed.
+    /// The step as a mutable trait object.
     pub(in crate::scenario) fn step_mut(&mut self) -> &mut dyn StepAction {
         step!(self)
     }
 
-    /// The type of the step.
+    /// Type of the step.
     pub(in crate::scenario) fn step_type(&self) -> &'static StepType {
         self.step().step_type()
     }
@@ -59,7 +59,7 @@ impl Action {
         self.step_type().word
     }
 
-    /// Steps that are done: itself, or the members of a `parallel`.
+    /// The actions that are run: itself, or the members of a `parallel`.
     pub fn leaves(&self) -> &[Self] {
         match self.step().members() {
             [] => std::slice::from_ref(self),

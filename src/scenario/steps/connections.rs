@@ -22,18 +22,18 @@ pub trait StepRunner: Any + Send {
     fn end(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
-/// Settings of a scenario that concern its connections.
+/// Connection settings of a scenario.
 #[derive(Default)]
 pub struct ConnectionSettings {
-    /// Hosts that pages may reach, next to the target.
+    /// Hosts that pages may reach in addition to the target.
     pub hosts: Hosts,
-    /// Certificates that are trusted, in PEM with placeholders; empty for those of the machine.
+    /// Trusted certificates, in PEM with placeholders; empty for those of the machine.
     pub trust: String,
     /// TLS settings of the user.
     pub tls: Tls,
 }
 
-/// Everything that the steps of one scenario have open with one service.
+/// All open connections of one scenario to one service.
 pub struct Connections {
     settings: Arc<ConnectionSettings>,
     runners: Vec<Box<dyn StepRunner>>,
@@ -45,7 +45,7 @@ impl Connections {
         Self { settings: Arc::new(settings), runners: Vec::new() }
     }
 
-    /// The runner of type `R`, made if there is none yet.
+    /// The runner of type `R`, created on first use.
     pub fn runner<R: StepRunner>(&mut self) -> &mut R {
         let known = self.runners.iter().position(|runner| {
             let runner: &dyn Any = runner.as_ref();
@@ -59,7 +59,7 @@ impl Connections {
         runner.downcast_mut().unwrap_or_else(|| unreachable!("the runner at this index has this type"))
     }
 
-    /// The same for a step that runs in parallel with others.
+    /// Connections for a step that runs in parallel with others.
     pub fn twin(&self) -> Self {
         let runners = self.runners.iter().filter_map(|runner| runner.twin()).collect();
         Self { settings: self.settings.clone(), runners }

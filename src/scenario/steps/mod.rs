@@ -1,5 +1,6 @@
-//! The step types, a folder for each. It must never know scenarios: what is done is one [`Action`] on a [`TestEnvironment`].
-//! A new type has a folder with its [`StepType`] and [`StepAction`], a variant of [`Action`], and a line in [`TYPES`].
+//! The step types, with a folder for each. This module does not know scenarios: a step is one [`Action`] on
+//! a [`TestEnvironment`]. A new type has a folder with its [`StepType`] and [`StepAction`], a variant of
+//! [`Action`], and a line in [`TYPES`].
 
 mod action;
 mod connections;

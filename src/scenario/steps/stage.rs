@@ -6,28 +6,28 @@ use crate::clock::Clock;
 use crate::scenario::network::Tls;
 use crate::scenario::ports::{Browsers, Evidences, Shell};
 
-/// Program under test, and everything around it that steps use.
+/// Program under test, and everything else that steps use.
 #[derive(Clone, Copy)]
 pub struct TestEnvironment<'a> {
-    /// The client for `request`, where there is a target.
+    /// Client for `request`, if there is a target.
     pub web: Option<&'a HttpClient>,
     /// Base URL of the program, for `browser` and `ws`.
     pub target: Option<&'a str>,
     /// Address for gRPC calls, as `http://HOST:PORT`.
     pub grpc_target: Option<&'a str>,
-    /// The inside of the service for `exec` and `tui`, where one is held.
+    /// Access to the inside of the service for `exec` and `tui`, if one is held.
     pub shell: Option<&'a dyn Shell>,
     /// TLS settings of the user for the program.
     pub tls: Option<&'a Tls>,
-    /// The services beside the program, by what steps call them.
+    /// Additional services, by the name that steps use.
     pub places: Option<&'a BTreeMap<String, ServiceEndpoint>>,
     /// Source of pages for `browser`.
     pub browsers: Option<&'a dyn Browsers>,
-    /// Store of evidence; without it none is kept.
+    /// Store of evidence; if `None`, evidence is not stored.
     pub evidence: Option<&'a dyn Evidences>,
-    /// True if whole answers of failed steps are kept as evidence.
+    /// True if complete answers of failed steps are stored as evidence.
     pub keeps_answers: bool,
-    /// The time.
+    /// Clock for all waits.
     pub clock: &'a dyn Clock,
 }
 
@@ -48,23 +48,23 @@ impl<'a> TestEnvironment<'a> {
         }
     }
 
-    /// The same for a step that talks to the service `name`.
+    /// The environment for a step that talks to the service `name`.
     pub fn at(&self, name: Option<&String>) -> Result<Self, String> {
         let Some(name) = name else { return Ok(*self) };
         let place = self.places.and_then(|places| places.get(name));
-        let place = place.ok_or_else(|| format!("there is no service `{name}` beside the program"))?;
+        let place = place.ok_or_else(|| format!("unknown service `{name}`"))?;
         let shell = place.shell.as_deref().or(self.shell);
         let target = Some(place.target.as_str());
         Ok(Self { web: Some(&place.web), target, grpc_target: target, shell, ..*self })
     }
 }
 
-/// A service beside the program.
+/// An additional service.
 pub struct ServiceEndpoint {
     /// Base URL.
     pub target: String,
-    /// The client for it.
+    /// Client for the base URL.
     pub web: HttpClient,
-    /// Inside of the service; if `None`, the one of the program.
+    /// Access to the inside of the service; if `None`, that of the program.
     pub shell: Option<Arc<dyn Shell>>,
 }

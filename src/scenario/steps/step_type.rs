@@ -17,11 +17,11 @@ use crate::scenario::values::credentials::CredentialPart;
 pub struct StepType {
     /// Key of the step in a scenario file, such as `request`.
     pub word: &'static str,
-    /// Keys of the table behind the word; none if there is a list.
+    /// Keys of the step's table; empty if its value is a list.
     pub keys: &'static [&'static str],
-    /// Parts of an answer that `assert` can name and how each is written, in the order of the reference.
+    /// Parts of an answer that `assert` can name and the form of each, in the order of the reference.
     pub subjects: &'static [(Subject, AssertionForm)],
-    /// Parts of an answer that `capture` can name; `header:` is any header.
+    /// Parts of an answer that `capture` can name; `header:` stands for any header.
     pub sources: &'static [&'static str],
     /// True if its texts are commands in the held service, in which braces are often not placeholders.
     pub runs_commands: bool,
@@ -29,11 +29,12 @@ pub struct StepType {
     pub in_parallel: bool,
     /// True if many scenarios have nothing else, so that it does not raise the inferred `tier`.
     pub is_basic: bool,
-    /// Answers of the two programs that do nothing (see [`StepAction::vacuous`]), in words; empty if there are none.
+    /// Answers of the two programs that do nothing (see [`StepAction::vacuous`]), in words; empty if there
+    /// are none.
     pub vacuous_words: [&'static str; 2],
-    /// Reader of the value behind the word. The last argument is the whole step.
+    /// Reader of the value under the key. The last argument is the whole step.
     pub read: fn(&mut NodeReader<'_>, &YamlNode, &YamlNode) -> Option<Action>,
-    /// Assertions that the keys of the value make by themselves.
+    /// Assertions that the keys of the value imply.
     pub implied: fn(&YamlNode) -> Vec<Assertion>,
     /// Lint rules for the value.
     pub lint: fn(&mut Linter<'_>, &YamlNode),
@@ -58,7 +59,7 @@ impl StepType {
         lint_order: |_, _| (),
     };
 
-    /// Reads the value behind the word; `step` is the whole step.
+    /// Reads the value under the key; `step` is the whole step.
     pub fn read(&self, reader: &mut NodeReader<'_>, value: &YamlNode, step: &YamlNode) -> Option<Action> {
         if !self.keys.is_empty() {
             reader.table(value, &format!("`{}`", self.word), self.keys)?;
@@ -72,7 +73,7 @@ pub trait StepAction: Send + Sync {
     /// Type of the step.
     fn step_type(&self) -> &'static StepType;
 
-    /// Runs the step: what was sent, and what came of it.
+    /// Runs the step. Returns what was sent and the outcome.
     fn play<'a>(&'a self, context: StepContext<'a>) -> BoxFuture<'a, Played>;
 
     /// Answers of two programs that do nothing. `None` if such a program makes the step fail by itself.
@@ -93,7 +94,7 @@ pub trait StepAction: Send + Sync {
         &[]
     }
 
-    /// True if the step continues, or leaves open, what other steps use.
+    /// True if the step continues or leaves open a connection that other steps use.
     fn outlasts_itself(&self) -> bool {
         false
     }
@@ -101,7 +102,7 @@ pub trait StepAction: Send + Sync {
     /// Calls `see` for every text that may hold credentials, always in the same order.
     fn each_credential(&mut self, _see: &mut dyn FnMut(CredentialPart<'_>)) {}
 
-    /// Does once what all steps of this type in a `parallel` need.
+    /// Prepares once what all steps of this type in a `parallel` need.
     fn prepare<'a>(&'a self, _context: StepContext<'a>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(ready(Ok(())))
     }
@@ -111,7 +112,7 @@ pub trait StepAction: Send + Sync {
         Box::pin(ready(None))
     }
 
-    /// Evidence of what is there now. Unless `is_needed`, only what the step itself asks for.
+    /// Evidence of the current state. Unless `is_needed`, only if the step itself asks for it.
     fn evidence<'a>(
         &'a self,
         _stage: &'a TestEnvironment<'a>,
@@ -125,7 +126,7 @@ pub trait StepAction: Send + Sync {
 /// Record of what was sent, if anything was, and the outcome.
 pub type Played = (Option<SentRecord>, StepOutcome);
 
-/// Everything that a step is run with.
+/// Everything that a step needs to run.
 pub struct StepContext<'a> {
     /// Program under test.
     pub stage: &'a TestEnvironment<'a>,
@@ -133,12 +134,12 @@ pub struct StepContext<'a> {
     pub connections: &'a mut Connections,
     /// Values of placeholders.
     pub variables: &'a Variables,
-    /// Time that a retry or the scenario leaves; unlimited if `None`.
+    /// Remaining time of a retry or the scenario; unlimited if `None`.
     pub left: Option<Duration>,
 }
 
 impl StepContext<'_> {
-    /// The shorter one of `own` and the time that is left.
+    /// `own`, or the remaining time if that is shorter.
     pub fn limit(&self, own: Duration) -> Duration {
         self.left.map_or(own, |left| left.min(own))
     }

@@ -15,7 +15,7 @@ impl WrittenDuration {
         Self(Duration::from_secs(secs))
     }
 
-    /// Reads a duration, or says what is wrong with it.
+    /// Parses a duration.
     pub fn parse(text: &str) -> Result<Self, String> {
         crate::duration::parse(text).map(Self)
     }

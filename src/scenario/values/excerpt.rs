@@ -6,8 +6,8 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use crate::value::Digest;
 use crate::visible;
 
-/// What is kept of a stream of bytes: its head and its tail, at most a given number of bytes in memory, and the true
-/// length and digest of all of it.
+/// A shortened stream of bytes: its head and tail, within a limit, with the length and digest of the whole
+/// stream.
 #[derive(Clone, Debug)]
 pub struct KeptContent {
     head: Vec<u8>,
@@ -15,13 +15,13 @@ pub struct KeptContent {
     half: usize,
     length: u64,
     hasher: Box<blake3::Hasher>,
-    /// UTF-8 if nothing is known of it.
+    /// Text encoding; UTF-8 if unknown.
     encoding: Option<&'static Encoding>,
-    /// UTF-32, which is no encoding of the web.
+    /// UTF-32, which is not an encoding of the web.
     wide: Option<WideEncoding>,
 }
 
-/// In which order UTF-32 has its bytes.
+/// Byte order of UTF-32.
 #[derive(Clone, Copy, Debug)]
 enum WideEncoding {
     Little,
@@ -29,10 +29,10 @@ enum WideEncoding {
 }
 
 impl WideEncoding {
-    /// Bytes of a character.
+    /// Bytes per character.
     const UNIT: usize = 4;
 
-    /// The one that the byte order mark at the beginning of `head` names.
+    /// The encoding of the byte order mark at the beginning of `head`.
     fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0xFF, 0xFE, 0, 0, ..] => Some(Self::Little),
@@ -54,7 +54,7 @@ impl WideEncoding {
 }
 
 impl KeptContent {
-    /// Keeps at most `cap` bytes.
+    /// Empty content that keeps at most `cap` bytes.
     pub fn new(cap: usize) -> Self {
         let half = (cap / 2).max(1);
         let hasher = Box::default();
@@ -66,7 +66,7 @@ impl KeptContent {
         &self.head
     }
 
-    /// The same as text in `encoding`, unless a byte order mark says otherwise.
+    /// The content with text in `encoding`, unless there is a byte order mark.
     #[must_use]
     pub fn in_encoding(self, encoding: Option<&'static Encoding>) -> Self {
         let marked = Encoding::for_bom(&self.head).map(|(encoding, _)| encoding);
@@ -74,14 +74,14 @@ impl KeptContent {
         Self { encoding, wide: WideEncoding::of(&self.head), ..self }
     }
 
-    /// All of `bytes`, kept within `cap`.
+    /// Content of `bytes`, limited to `cap`.
     pub fn of(bytes: &[u8], cap: usize) -> Self {
         let mut kept = Self::new(cap);
         kept.push(bytes);
         kept
     }
 
-    /// Takes more bytes.
+    /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
@@ -93,14 +93,14 @@ impl KeptContent {
         self.tail.extend(rest);
     }
 
-    /// Bytes in all.
+    /// Total number of bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
     /// Digest of all bytes.
     pub fn digest(&self) -> Digest {
-        // The bytes of a BLAKE3 hash always read back; the other arm is never taken.
+        // A BLAKE3 hash can always be parsed, so the fallback is never used.
         Digest::parse(&self.hasher.finalize().to_hex()).unwrap_or_else(|| Digest::of([]))
     }
 
@@ -114,17 +114,17 @@ impl KeptContent {
         self.length == 0
     }
 
-    /// Whether something of what was kept had to be replaced because it is no text in its encoding.
+    /// Whether invalid bytes in the encoding were replaced.
     pub fn is_lossy(&self) -> bool {
         self.stretches().iter().any(|text| text.contains(char::REPLACEMENT_CHARACTER))
     }
 
-    /// What was kept, byte by byte if nothing is missing, else as text.
+    /// The content as bytes if nothing is missing, otherwise as text.
     pub fn content(&self) -> Vec<u8> {
         if self.is_cut() { self.text().into_owned().into_bytes() } else { self.joined() }
     }
 
-    /// What was kept as text. A note stands where bytes are missing, `U+FFFD` for what is no text in its encoding.
+    /// The content as text, with a note for missing bytes and `U+FFFD` for invalid bytes.
     pub fn text(&self) -> Cow<'_, str> {
         if !self.is_cut() {
             return self.decoded(&self.joined(), true).into();
@@ -133,7 +133,7 @@ impl KeptContent {
         self.stretches().join(&gap(left_out)).into()
     }
 
-    /// The unbroken stretches of what was kept: one, or head and tail.
+    /// The contiguous parts of the content: one, or head and tail.
     pub fn stretches(&self) -> Vec<String> {
         if !self.is_cut() {
             return vec![self.decoded(&self.joined(), true)];
@@ -173,7 +173,7 @@ impl KeptContent {
     }
 }
 
-/// `bytes` without a character that was cut off at the end.
+/// `bytes` without an incomplete character at the end.
 fn whole(bytes: &[u8]) -> &[u8] {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
@@ -181,7 +181,7 @@ fn whole(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// `bytes` without the rest of a character that was cut off at the start.
+/// `bytes` without an incomplete character at the start.
 fn whole_end(bytes: &[u8]) -> &[u8] {
     let rest = bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
     &bytes[rest..]
@@ -194,14 +194,14 @@ fn gap(bytes: u64) -> String {
 /// A text shortened in its middle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
-    /// Head and tail with a note between them, or all of it.
+    /// Head and tail with a note between them, or the whole text.
     pub text: String,
     /// True if something is missing.
     pub cut: bool,
 }
 
 impl Excerpt {
-    /// The same, with escapes for what cannot be seen: for people and models.
+    /// An excerpt with escapes for invisible characters, for people and models.
     pub fn visible(text: &str, cap: usize) -> Self {
         let whole = Self::of_text(text, cap);
         match visible::escape(&whole.text) {
@@ -210,7 +210,7 @@ impl Excerpt {
         }
     }
 
-    /// At most `cap` bytes of `text`, and a note where something is missing.
+    /// At most `cap` bytes of `text`, with a note if something is missing.
     pub fn of_text(text: &str, cap: usize) -> Self {
         if text.len() <= cap {
             return Self { text: text.to_owned(), cut: false };

@@ -1,5 +1,5 @@
-//! Values that a scenario makes up: `{$uuid}` and its like. They follow from a seed, so that a scenario that is run
-//! again after a crash sends the same.
+//! Generated values such as `{$uuid}`. They are derived from a seed, so that a scenario that is run again
+//! after a crash sends the same values.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::clock::Millis;
 use crate::value::{Digest, Value};
 
-/// The generators, by the word behind the `$`.
+/// Generators, by the word after the `$`.
 pub const GENERATORS: &[&str] = &["uuid", "now", "timestamp", "random_email", "random_int", "random_string"];
 
-/// Makes values. `{$uuid}` is another one each time, `{$uuid:order}` the same wherever it stands in a scenario.
+/// Generates values. `{$uuid}` is different each time; `{$uuid:order}` is the same everywhere in a scenario.
 #[derive(Debug, Default)]
 pub struct Generator {
     seed: String,
@@ -26,12 +26,12 @@ struct Generated {
 }
 
 impl Generator {
-    /// Values that follow from `seed`, at the moment `now`.
+    /// A generator for `seed` at the time `now`.
     pub fn new(seed: impl Into<String>, now: Millis) -> Self {
         Self { seed: seed.into(), now, state: Mutex::default() }
     }
 
-    /// The value of `word`, which may carry a name: `uuid`, `uuid:order`. `None` for words that generate nothing.
+    /// The value of `word`, which may have a name: `uuid`, `uuid:order`. `None` for unknown words.
     pub fn make(&self, word: &str) -> Option<Value> {
         let (kind, name) = word.split_once(':').unwrap_or((word, ""));
         if !GENERATORS.contains(&kind) {
@@ -63,7 +63,7 @@ impl Generator {
     }
 }
 
-/// A UUID of version 4 made of hexadecimal digits.
+/// A UUID of version 4 from hexadecimal digits.
 fn uuid(digits: &str) -> String {
     let mut text = String::new();
     for (at, digit) in digits.chars().take(32).enumerate() {

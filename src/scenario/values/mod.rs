@@ -1,5 +1,5 @@
-//! Values that scenario files and answers consist of: JSON with exact numbers, variables and placeholders, lengths of
-//! time, shortened texts, and credentials in any of these. It must never know YAML or steps.
+//! Values in scenario files and answers: JSON with exact numbers, variables and placeholders, durations,
+//! shortened texts, and credentials in any of these. This module does not know YAML or steps.
 
 pub mod credentials;
 pub mod duration;

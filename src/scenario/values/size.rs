@@ -1,4 +1,4 @@
-//! How large values are, and what placeholders add to them.
+//! Sizes of values, and of values with placeholders filled in.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,10 +9,10 @@ use super::Variables;
 use super::variables::placeholders;
 use crate::value::Value;
 
-/// The bytes that `value` has as JSON.
+/// Length of `value` as JSON, in bytes.
 pub fn size_of(value: &impl Serialize) -> usize {
     let mut count = Count(0);
-    // What cannot be written as JSON has no size that matters.
+    // A value that cannot be written as JSON counts as empty.
     serde_json::to_writer(&mut count, value).ok();
     count.0
 }
@@ -30,7 +30,7 @@ impl io::Write for Count {
     }
 }
 
-/// The bytes of a value as text, about.
+/// Approximate length of a value as text, in bytes.
 pub fn length(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -38,22 +38,22 @@ pub fn length(value: &Value) -> usize {
     }
 }
 
-/// Most bytes that the values of the placeholders of one step come to.
+/// Most bytes of the values of all placeholders of one step.
 const MOST: usize = 64 << 20;
 
-/// Why there is no room for the values of all placeholders in `written`, a step or its variables.
+/// Why the values of all placeholders in `written`, a step or its variables, are too large.
 pub fn too_large(written: &impl Serialize, variables: &Variables) -> Option<String> {
     let written = serde_json::to_value(written).unwrap_or_default();
     let most = MOST >> 20;
     (growth(&written, variables, &mut HashMap::new()) > MOST)
-        .then(|| format!("the values of its placeholders come to more than {most} MiB, so nothing was sent"))
+        .then(|| format!("the values of its placeholders have more than {most} MiB, so nothing was sent"))
 }
 
-/// The bytes of the values that take the places of the placeholders in `written`.
+/// Bytes of the values that replace the placeholders in `written`.
 fn growth<'v>(written: &'v Value, variables: &Variables, known: &mut HashMap<&'v str, usize>) -> usize {
     let mut of_text = |text: &'v str| {
         let lengths = placeholders(text).into_iter().map(|(_, _, name)| {
-            // What is made up is short.
+            // Generated values are short.
             *known.entry(name).or_insert_with(|| variables.get(name).map_or(0, length))
         });
         lengths.fold(0, usize::saturating_add)

@@ -8,17 +8,17 @@ use super::generator::{GENERATORS, Generator};
 use super::json;
 use crate::value::Value;
 
-/// What a scenario has captured so far, and what it was given. Placeholders are `{name}`, and `{{name}}` for the same;
-/// a placeholder without a value stays as it is written, see [`Variables::missing`]. `{$uuid}` and its like are made up, `\\{name}` is the text
-/// `{name}`.
+/// Captured and given values of a scenario. Placeholders are `{name}` or `{{name}}`. A placeholder without
+/// a value stays as written, see [`Variables::missing`]. `{$uuid}` and so on are generated; `\\{name}` is
+/// the literal text `{name}`.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     values: IndexMap<String, Value>,
-    /// Names of values that the program under test has made, or has a part in.
+    /// Names of values that come from the program under test, completely or in part.
     made: Arc<BTreeSet<String>>,
-    /// All names that may get a value while the scenario runs.
+    /// Names that may get a value while the scenario runs.
     declared: Arc<BTreeSet<String>>,
-    /// Why captures found nothing, by their names.
+    /// Reasons of failed captures, by name.
     missed: Arc<BTreeMap<String, String>>,
     generator: Arc<Generator>,
 }
@@ -32,7 +32,7 @@ pub fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether `name` may stand in a placeholder: a variable, `$` and a word, or that with `:` and a name.
+/// Whether `name` is valid in a placeholder: a variable, `$` and a word, or that with `:` and a name.
 fn is_placeholder_name(name: &str) -> bool {
     match name.strip_prefix('$') {
         Some(made) => {
@@ -42,8 +42,8 @@ fn is_placeholder_name(name: &str) -> bool {
     }
 }
 
-/// All `{name}` and `{{name}}` in `text`, in order; not those with a backslash in front, and not the classes of characters
-/// of a pattern (`\p{Lu}`).
+/// All `{name}` and `{{name}}` in `text`, in order, except after a backslash and in character classes of a
+/// pattern (`\p{Lu}`).
 pub fn placeholders(text: &str) -> Vec<Placeholder<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -70,7 +70,7 @@ fn placeholder<'t>(text: &'t str, open: usize, left: &str, right: &str) -> Optio
         return None;
     }
     let inner = open + left.len();
-    // No further than a name goes: a text of many braces is looked at once.
+    // Searches only to the end of the name, so that a text with many braces takes linear time.
     let close = inner + text[inner..].find(|c: char| !c.is_ascii_alphanumeric() && !"_$:".contains(c))?;
     let name = &text[inner..close];
     (text[close..].starts_with(right) && is_placeholder_name(name)).then_some((
@@ -81,18 +81,18 @@ fn placeholder<'t>(text: &'t str, open: usize, left: &str, right: &str) -> Optio
 }
 
 impl Variables {
-    /// Variables that are given from outside.
+    /// Variables with values from outside.
     pub fn given(values: IndexMap<String, Value>) -> Self {
         Self { values, ..Self::default() }
     }
 
-    /// The same, with values made up by `generator`.
+    /// The variables with generated values of `generator`.
     #[must_use]
     pub fn generating(self, generator: Generator) -> Self {
         Self { generator: Arc::new(generator), ..self }
     }
 
-    /// The same with `values` beside its own, which stay where both have one of a name.
+    /// The variables and those of `values` that are not set yet.
     #[must_use]
     pub fn beside(self, values: &IndexMap<String, Value>) -> Self {
         let mut all: IndexMap<String, Value> =
@@ -102,7 +102,7 @@ impl Variables {
         Self { values: all, made, ..self }
     }
 
-    /// The same with `row` hiding its own.
+    /// The variables, overridden by `row`.
     #[must_use]
     pub fn under(&self, row: &IndexMap<String, Value>) -> Self {
         let mut values = self.values.clone();
@@ -110,14 +110,14 @@ impl Variables {
         Self { values, made: self.made_with(row.iter()), ..self.clone() }
     }
 
-    /// The same, where the names `declared` may get a value later on.
+    /// The variables, if the names `declared` may get a value later.
     #[must_use]
     pub fn declaring(self, declared: impl IntoIterator<Item = String>) -> Self {
         Self { declared: Arc::new(declared.into_iter().collect()), ..self }
     }
 
-    /// The first placeholder in `text` without a value. Where braces are common for other reasons (`free`: shell, prose,
-    /// patterns), only a name that may get a value makes a placeholder.
+    /// The first placeholder in `text` without a value. In texts that often have braces for other reasons
+    /// (`free`: shell, prose, patterns), only names that may get a value count as placeholders.
     pub fn missing(&self, text: &str, free: bool) -> Option<String> {
         let is_missing = |(start, _, name): &Placeholder<'_>| match name.strip_prefix('$') {
             _ if text[..*start].ends_with('$') => false,
@@ -127,7 +127,7 @@ impl Variables {
         placeholders(text).into_iter().find(is_missing).map(|(_, _, name)| name.to_owned())
     }
 
-    /// The same in every text of a value.
+    /// The first placeholder without a value in any text of `value`.
     pub fn missing_in(&self, value: &Value, free: bool) -> Option<String> {
         match value {
             Value::String(text) => self.missing(text, free),
@@ -139,24 +139,24 @@ impl Variables {
         }
     }
 
-    /// All of them, by name.
+    /// All variables, by name.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Keeps `value`, which the program under test has made, under `name`; the last one wins.
+    /// Sets `name` to `value`, which comes from the program under test. The last value wins.
     pub fn set(&mut self, name: &str, value: Value) {
         self.values.insert(name.to_owned(), value);
         Arc::make_mut(&mut self.made).insert(name.to_owned());
     }
 
-    /// Notes why nothing could be captured under `name`, which has no value from now on.
+    /// Removes the value of `name` and records why the capture failed.
     pub fn miss(&mut self, name: &str, why: &str) {
         self.values.shift_remove(name);
         Arc::make_mut(&mut self.missed).insert(name.to_owned(), why.to_owned());
     }
 
-    /// What is said about a placeholder `name` in `place` (such as `` in `expect` ``) that has no value.
+    /// A message about the placeholder `name` in `place` (such as `` in `expect` ``), which has no value.
     pub fn unset(&self, name: &str, place: &str) -> String {
         match self.missed.get(name) {
             Some(why) => format!("`{{{name}}}`{place} has no value: it could not be captured: {why}"),
@@ -164,12 +164,12 @@ impl Variables {
         }
     }
 
-    /// Whether the program under test has made the value of `name`, or has a part in it.
+    /// Whether the value of `name` comes from the program under test, completely or in part.
     pub fn is_made(&self, name: &str) -> bool {
         self.made.contains(name)
     }
 
-    /// The names of made values, once `written` has its values.
+    /// Names of such values after `written` is added.
     fn made_with<'v>(&self, written: impl Iterator<Item = (&'v String, &'v Value)>) -> Arc<BTreeSet<String>> {
         let mut made = Arc::clone(&self.made);
         for (name, value) in written {
@@ -186,7 +186,7 @@ impl Variables {
         made
     }
 
-    /// Whether a placeholder anywhere in `value` has a made value.
+    /// Whether any placeholder in `value` has a value from the program under test.
     fn mentions_made(&self, value: &Value) -> bool {
         let in_text = |text: &str| placeholders(text).into_iter().any(|(_, _, name)| self.is_made(name));
         match value {
@@ -199,7 +199,7 @@ impl Variables {
         }
     }
 
-    /// The value of `name`, if it has one that is not made up.
+    /// The value of `name`, if it has one that is not generated.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
@@ -212,17 +212,17 @@ impl Variables {
         }
     }
 
-    /// `text` with every known placeholder replaced, once: values are never searched again.
+    /// `text` with every known placeholder replaced. Placeholders in values are not replaced.
     pub fn fill<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.fill_with(text, |value| value)
     }
 
-    /// Like [`Variables::fill`]; values are put in as literal text of a regular expression.
+    /// Like [`Variables::fill`], but values are escaped for a regular expression.
     pub fn fill_pattern<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.fill_with(text, |value| regex::escape(&value))
     }
 
-    /// Like [`Variables::fill`]; values are put in as JSON, texts without their quotes.
+    /// Like [`Variables::fill`], but values are JSON, with texts escaped but without quotes.
     pub fn fill_escaped<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.fill_with(text, |value| {
             let quoted = Value::String(value).to_string();
@@ -230,7 +230,8 @@ impl Variables {
         })
     }
 
-    /// Like [`Variables::fill`], for the names and values that are `fit` alone; the placeholders of others stay.
+    /// Like [`Variables::fill`], but only for names and values for which `fit` returns true; other
+    /// placeholders stay.
     pub fn fill_words(&self, text: &str, fit: &dyn Fn(&str, &str) -> bool) -> String {
         let mut filled = String::new();
         let mut copied = 0;
@@ -269,8 +270,8 @@ impl Variables {
         Cow::Owned(filled)
     }
 
-    /// `value` with placeholders replaced in every text of it, keys too. A number stays text where its placeholder
-    /// stands in text.
+    /// `value` with placeholders replaced in all its texts and keys. A number becomes text if its
+    /// placeholder is only a part of a text.
     pub fn fill_json(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.fill(text).into_owned()),
@@ -284,7 +285,7 @@ impl Variables {
     }
 }
 
-/// `text` without the backslashes that keep `{name}` from being a placeholder; other backslashes stay.
+/// `text` without the backslashes that escape `{name}`; other backslashes stay.
 fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains("\\{") {
         return Cow::Borrowed(text);
@@ -303,7 +304,7 @@ fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// A captured value as text: text as it is, whole numbers without decimals, lists and mappings as JSON.
+/// A captured value as text: text unchanged, whole numbers without decimals, lists and mappings as JSON.
 pub fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

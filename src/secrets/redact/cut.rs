@@ -1,4 +1,4 @@
-//! Secrets of which only a part is left, because a text was shortened there.
+//! Finds parts of secrets where a text was shortened.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
@@ -7,38 +7,39 @@ use regex::bytes::Regex;
 
 use super::decoded::DecodedText;
 
-/// Fewer characters of a secret are not masked at a cut: other words begin and end like it.
+/// Fewest characters of a secret that are masked at a cut; fewer also occur in other words.
 const LEAST: usize = 3;
 
-/// So many are masked on a screen, where nothing says that a text is cut: half of the value if that is less.
+/// Fewest characters that are masked on a screen, which has no marks for cuts; half of the value if that is
+/// less.
 const ENOUGH: usize = 6;
 
-/// So many letters, of which only the first may be a capital: fewer are a word that a screen may have for other reasons.
+/// Fewest letters, of which only the first may be a capital; fewer could be an ordinary word on a screen.
 const WORD: usize = 12;
 
-/// Most bytes between a part of a secret and the place where it is cut: the rest of the lines of a dump.
+/// Most bytes between a part of a secret and the cut: the rest of the lines of a dump.
 const NEAR: usize = 160;
 
-/// The same on a screen: the rest of a number.
+/// Most bytes between a part of a secret and the cut on a screen: the rest of a number.
 const NEXT: usize = 8;
 
 /// Most bytes of an escape.
 const ESCAPE: usize = 12;
 
-/// Most marks with, and without, a count that are looked at; texts that were shortened have few.
+/// Most marks with, and without, a count that are checked; shortened texts have few.
 const MOST: usize = 1_000;
 
 /// Bytes of the longest mark without a count.
 const SHORT: usize = 6;
 
-/// What is there for half a character that was cut.
+/// Replacement for a character that was cut.
 const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
-/// What marks a place where something was left out of a text, here or in the text of JSON: an ellipsis, alone or around a count.
+/// Pattern for marks of omitted text, also inside JSON: an ellipsis, alone or around a count.
 static MARK: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?:…|\\u2026)(?: [0-9]+ bytes (?:left out|cut) (?:…|\\u2026))?").ok());
 
-/// A place in a text where more of it was.
+/// A position in a text at which something is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge {
     /// More followed here.
@@ -53,7 +54,7 @@ pub(super) enum Edge {
     Piece(usize, usize),
 }
 
-/// The places where something was left out of `text`.
+/// Positions in `text` at which something was omitted.
 pub(super) fn edges(text: &[u8]) -> Vec<Edge> {
     let marks = MARK.iter().flat_map(|mark| mark.find_iter(text));
     let mut looked_at = [0; 2];
@@ -71,7 +72,7 @@ pub(super) fn edges(text: &[u8]) -> Vec<Edge> {
         .collect()
 }
 
-/// `text` without the bracket, the line break and the quote that are between it and a mark.
+/// `text` without the bracket, line break and quote before a mark.
 fn without_frame_behind(text: &[u8]) -> &[u8] {
     let text = text.strip_suffix(b"[").unwrap_or(text);
     let text = match (text.strip_suffix(b"\n"), text.strip_suffix(b"\\n")) {
@@ -85,7 +86,7 @@ fn without_frame_behind(text: &[u8]) -> &[u8] {
     }
 }
 
-/// `text` without the bracket and the line break that are between a mark and it.
+/// `text` without the bracket and line break after a mark.
 fn without_frame_before(text: &[u8]) -> &[u8] {
     let text = text.strip_prefix(b"]").unwrap_or(text);
     let escape = text.iter().take_while(|byte| **byte == b'\\').count();
@@ -96,19 +97,19 @@ fn without_frame_before(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Texts by index, and places in them.
+/// Indexes of texts, and positions in them.
 type TextPositions = Vec<(u32, u32)>;
 
 /// Finds beginnings and ends of secrets.
 pub(super) struct Partial {
     texts: Vec<Vec<u8>>,
     per_byte: usize,
-    /// Where in the texts each three bytes are; made when they are first needed.
+    /// Positions of all byte triples in the texts; created on first use.
     triples: OnceLock<HashMap<[u8; 3], TextPositions>>,
 }
 
 impl Partial {
-    /// Those of `texts`, of which `per_byte` bytes say one byte.
+    /// A finder for `texts`, in which `per_byte` bytes encode one byte.
     pub(super) fn of(texts: Vec<Vec<u8>>, per_byte: usize) -> Self {
         Self { texts, per_byte, triples: OnceLock::new() }
     }
@@ -118,7 +119,7 @@ impl Partial {
         self.texts.iter().map(Vec::len).max().unwrap_or_default()
     }
 
-    /// What is left of a secret at `edge` of `text`, as `view` shows it.
+    /// The part of a secret at `edge` of `text`, decoded by `view`.
     pub(super) fn at(&self, edge: Edge, text: &[u8], view: &DecodedText) -> Option<(usize, usize)> {
         let is_screen = matches!(edge, Edge::Bottom(_) | Edge::Top(_));
         let near = if is_screen { NEXT } else { NEAR };
@@ -147,8 +148,8 @@ impl Partial {
         }
     }
 
-    /// Where the beginning of a secret, of at least `least` bytes, begins and ends in the text that the first `length` bytes of
-    /// `view` end with.
+    /// Span of the beginning of a secret, of at least `least` bytes, at the end of the first `length` bytes
+    /// of `view`.
     pub(super) fn begins(
         &self,
         view: &DecodedText,
@@ -169,10 +170,10 @@ impl Partial {
         whole.min_by_key(|(start, _)| *start).map(|(start, end)| (start as usize, end as usize))
     }
 
-    /// Where the end of a secret begins and ends in the text that the bytes of `view` from `from` on begin with.
+    /// Span of the end of a secret at the beginning of the bytes of `view` from `from`.
     fn ends(&self, view: &DecodedText, from: usize, is_screen: bool) -> Option<(usize, usize)> {
         let bytes = &view.bytes[from..];
-        // It may come behind the rest of an escape.
+        // It may follow the rest of an escape.
         let is_escape = |byte: &&u8| byte.is_ascii_alphanumeric() || b"#;}\0".contains(byte);
         let escape = bytes.iter().take(ESCAPE).take_while(is_escape).count();
         let escape = if is_screen { 0 } else { escape };
@@ -184,7 +185,7 @@ impl Partial {
         ends.max_by_key(|(_, end)| *end).map(|(start, end)| (start as usize, end as usize))
     }
 
-    /// How many of the first bytes of a secret, not all, `bytes` end with.
+    /// Length of the longest proper prefix of a secret that `bytes` end with.
     fn beginning(&self, bytes: &[u8], least: usize, is_screen: bool) -> Option<usize> {
         let fits = |text: &[u8], length: usize| {
             (least..text.len()).contains(&length)
@@ -197,7 +198,7 @@ impl Partial {
         long.filter(|(text, length)| fits(text, *length)).map(|(_, length)| length).max().or(short)
     }
 
-    /// How many of the last bytes of a secret, not all, `bytes` begin with; at least three.
+    /// Length of the longest proper suffix of a secret that `bytes` begin with; at least three.
     fn ending(&self, bytes: &[u8], least: usize, is_screen: bool) -> Option<usize> {
         let first = self.places(*bytes.first_chunk::<3>()?);
         let rests = first.iter().filter(|(_, at)| *at > 0);
@@ -209,7 +210,7 @@ impl Partial {
             .max()
     }
 
-    /// Whether `piece` is a part of a secret that tells of it.
+    /// Whether `piece` is a characteristic part of a secret.
     fn is_inside(&self, piece: &[u8]) -> bool {
         let first = piece.first_chunk::<3>().map(|first| self.places(*first)).unwrap_or_default();
         first.iter().any(|(text, at)| {
@@ -218,13 +219,13 @@ impl Partial {
         })
     }
 
-    /// Whether `piece` of `text` is more than what other texts may have, too.
+    /// Whether `piece` of `text` is characteristic, so that it rarely occurs in other texts.
     fn is_telling(&self, text: &[u8], piece: &[u8]) -> bool {
         let Self { per_byte, .. } = self;
         let least = (ENOUGH * per_byte).min(text.len().div_ceil(2)).max(LEAST * per_byte);
         let is_word = piece.iter().skip(1).all(u8::is_ascii_lowercase) && piece[0].is_ascii_alphabetic()
             || piece.iter().all(u8::is_ascii_uppercase);
-        // A value of several lines is not shown as one, and has lines that are no secret.
+        // A multi-line value is not shown as one, and has lines that are not secret.
         let is_one_line = !text.contains(&b'\n');
         is_one_line
             && !is_structured(text)
@@ -232,7 +233,7 @@ impl Partial {
             && (!is_word || piece.len() >= WORD * per_byte)
     }
 
-    /// Where in the texts these bytes are.
+    /// Positions of these bytes in the texts.
     fn places(&self, triple: [u8; 3]) -> &[(u32, u32)] {
         let narrow = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let triples = self.triples.get_or_init(|| {
@@ -250,8 +251,8 @@ impl Partial {
     }
 }
 
-/// Whether a value has parts of which most are no secret: a URL, JSON, or names with values. Its secret parts are values of their
-/// own.
+/// Whether most parts of a value are not secret: a URL, JSON, or names with values. Its secret parts are
+/// separate values.
 fn is_structured(text: &[u8]) -> bool {
     text.windows(3).any(|three| three == b"://")
         || text.starts_with(b"{")
@@ -282,7 +283,7 @@ mod tests {
         ]
     }
 
-    /// How many characters of `shown` in a row are also in a row in `form`.
+    /// Length of the longest common substring of `shown` and `form`.
     fn left(shown: &str, form: &str) -> usize {
         let chars: Vec<char> = shown.chars().collect();
         let longest = |from: usize| {
@@ -300,7 +301,7 @@ mod tests {
         let redactor = Redactor::new([KEY]);
         let shown = |text: &str| redactor.redact(text).unwrap_or_else(|| text.to_owned());
         for form in forms() {
-            // Of three bytes, two and a half are up to fifteen characters of `0x54, 0x6b, 0x2d`.
+            // Two and a half of three bytes are up to fifteen characters of `0x54, 0x6b, 0x2d`.
             let most = if form.starts_with("0x") { 15 } else { 8 };
             for at in (0..=form.len()).filter(|at| form.is_char_boundary(*at)) {
                 let (head, tail) = form.split_at(at);

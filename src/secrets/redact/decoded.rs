@@ -1,13 +1,14 @@
-//! What a text says once escapes are resolved, quotes or separators are left out: each byte knows where in the text it comes from.
+//! Decoded views of a text, with escapes resolved, or without quotes or separators. Each byte has its
+//! position in the original text.
 
 use regex::bytes::Regex;
 
 use super::escape::escape;
 
-/// What shells and others put around and between quotes.
+/// Quotes and backslashes of shells and other languages.
 pub(super) const QUOTES: &[u8] = b"'\"\\";
 
-/// A text with the place of each byte in the text that it was made from.
+/// A text with the original position of each byte.
 pub(super) struct DecodedText {
     pub(super) bytes: Vec<u8>,
     places: Vec<(u32, u32)>,
@@ -24,7 +25,7 @@ impl DecodedText {
         Self { bytes: bytes.to_vec(), places }
     }
 
-    /// It without zero bytes, so that ASCII in UTF-16 or UTF-32 is as in UTF-8; `None` if it has none.
+    /// The text without zero bytes, so that ASCII in UTF-16 or UTF-32 is as in UTF-8; `None` if it has none.
     pub(super) fn without_zeros(&self) -> Option<Self> {
         self.bytes.contains(&0).then(|| self.without(|byte| byte == 0))
     }
@@ -59,7 +60,7 @@ impl DecodedText {
         self.places.truncate(self.bytes.len());
     }
 
-    /// The place of the bytes from `from` up to `to`.
+    /// Original span of the bytes from `from` up to `to`.
     pub(super) fn place(&self, from: usize, to: usize) -> (u32, u32) {
         (self.places[from].0, self.places[to - 1].1)
     }
@@ -91,7 +92,7 @@ impl DecodedText {
         changed.then_some(view)
     }
 
-    /// Its hexadecimal digits in small letters, without separators and marks; anything else is a zero byte.
+    /// Its hexadecimal digits in lower case, without separators and prefixes; anything else is a zero byte.
     pub(super) fn hex_digits(&self) -> Self {
         const MARKS: [&[u8]; 8] = [b"0x", b"0X", b"\\x", b"\\u00", b"&#x", b"\\n", b"\\r", b"\\t"];
         let mut view = Self::empty(self.bytes.len() / 2);
@@ -115,28 +116,28 @@ impl DecodedText {
         view
     }
 
-    /// How many of its bytes come from the first `at` bytes of the text, whole.
+    /// Number of its bytes that come completely from the first `at` bytes of the text.
     pub(super) fn upto(&self, at: usize) -> usize {
         self.places.partition_point(|(_, end)| *end as usize <= at)
     }
 
-    /// How many of its bytes come from before the place `at` of the text, at least in part.
+    /// Number of its bytes that come at least in part from before position `at` of the text.
     pub(super) fn before(&self, at: usize) -> usize {
         self.places.partition_point(|(start, _)| (*start as usize) < at)
     }
 
-    /// It without quotes and backslashes: shells, SQL and tables each have their own way to put a quote between quotes.
+    /// The text without quotes and backslashes, because shells, SQL and tables escape quotes differently.
     pub(super) fn unquoted(&self) -> Self {
         self.without(|byte| QUOTES.contains(&byte))
     }
 
-    /// It without line breaks, as of a terminal that wraps a long word; `None` if it has none.
+    /// The text without line breaks, for terminals that wrap long words; `None` if it has none.
     pub(super) fn joined(&self) -> Option<Self> {
         let is_break = |byte: u8| matches!(byte, b'\n' | b'\r');
         self.bytes.iter().any(|byte| is_break(*byte)).then(|| self.without(is_break))
     }
 
-    /// It without the bytes at `places`, which are in order.
+    /// The text without the bytes at `places`, which are sorted.
     pub(super) fn without_places(&self, places: &[usize]) -> Self {
         let mut view = Self::empty(self.bytes.len());
         for (byte, place) in self.bytes.iter().zip(&self.places) {
@@ -147,7 +148,7 @@ impl DecodedText {
         view
     }
 
-    /// It without white space, with the letters of URL-safe base64 as those of standard base64.
+    /// The text without white space, with URL-safe base64 letters replaced by standard ones.
     pub(super) fn letters(&self) -> Self {
         let mut view = Self::empty(self.bytes.len());
         for (byte, place) in

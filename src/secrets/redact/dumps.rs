@@ -1,17 +1,17 @@
-//! What `od`, `hexdump`, `xxd` and debuggers print: lines with an offset, which say the same bytes in one or several ways. Each way
-//! is read by itself, as a list of numbers or as characters.
+//! Output of `od`, `hexdump`, `xxd` and debuggers: lines with an offset that show the same bytes in one or
+//! several formats. Each format is read separately, as a list of numbers or as characters.
 
 use super::decoded::DecodedText;
 use super::escape::escape;
 use super::numbers::SecretBytes;
 
-/// Most lines that say the same bytes.
+/// Most lines that show the same bytes.
 const WAYS: usize = 4;
 
-/// The same where no offset says which lines belong together.
+/// Most lines that show the same bytes in a dump without offsets.
 const WAYS_WITHOUT_OFFSET: usize = 3;
 
-/// Fewer numbers are no line of a dump without an offset, where several lines say the same.
+/// Fewest numbers in a line of a dump without offsets and with several formats.
 const LEAST_CELLS: usize = 4;
 
 /// Columns of a character.
@@ -26,20 +26,21 @@ const NAMES: [(&[u8], u8); 5] =
 
 /// A line of a dump.
 struct DumpLine<'t> {
-    /// Behind the offset.
+    /// The text after the offset.
     rest: &'t [u8],
-    /// Whether it is one of `xxd`, which separates the characters by blanks only.
+    /// Whether it is a line of `xxd`, which separates the characters only by blanks.
     is_xxd: bool,
-    /// Which of the lines it is that say the same bytes.
+    /// Index of its format.
     way: usize,
-    /// The place of these lines.
+    /// Span of the lines with the same bytes.
     place: (u32, u32),
-    /// Whether other lines are between it and the line before.
+    /// Whether there are other lines between it and the previous line.
     is_first: bool,
 }
 
 impl DecodedText {
-    /// Adds what the lines of a dump say to `views`. The place of each byte is that of its lines, because they may show it once more.
+    /// Adds the decoded dumps to `views`. The position of each byte is the span of its lines, because they
+    /// may show it several times.
     pub(super) fn dumps(&self, letters: &SecretBytes, views: &mut Vec<Self>) {
         let lines: Vec<_> = self.lines().collect();
         let mut dump = self.with_offsets(&lines);
@@ -53,7 +54,7 @@ impl DecodedText {
             .collect();
         for ways in 1..=WAYS_WITHOUT_OFFSET {
             dump.clear();
-            // A list of numbers that is in all lines was found already.
+            // A list of numbers in all lines has already been found.
             let may_have = |block: &&&[(usize, usize)]| {
                 ways == 1 || block.iter().take(2).any(|line| is_row(&self.bytes[line.0..line.1]))
             };
@@ -75,7 +76,7 @@ impl DecodedText {
         }
     }
 
-    /// Those of `lines` that begin with an offset, and those behind them that say the same bytes.
+    /// The lines that begin with an offset, and those after them that show the same bytes.
     fn with_offsets(&self, lines: &[(usize, usize)]) -> Vec<DumpLine<'_>> {
         let mut dump: Vec<DumpLine<'_>> = Vec::new();
         let (mut length, mut ways, mut is_first) = (0, 0, true);
@@ -93,7 +94,7 @@ impl DecodedText {
             {
                 dump.push(DumpLine { rest: &text[length..], is_xxd: false, way: ways, place, is_first });
                 ways += 1;
-                // All of them have one place.
+                // All of them have the same span.
                 let start = dump[dump.len() - ways].place.0;
                 dump.iter_mut().rev().take(ways).for_each(|line| line.place = (start, place.1));
             } else {
@@ -103,7 +104,7 @@ impl DecodedText {
         dump
     }
 
-    /// Where its lines begin and end.
+    /// Spans of its lines.
     fn lines(&self) -> impl Iterator<Item = (usize, usize)> {
         let ends = self.bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
         let lines =
@@ -115,7 +116,7 @@ impl DecodedText {
     }
 }
 
-/// Adds each way in which `dump` says bytes to `views`.
+/// Adds each format of `dump` to `views`.
 fn read(dump: &[DumpLine<'_>], ways: usize, letters: &SecretBytes, views: &mut Vec<DecodedText>) {
     for way in 0..ways {
         let mut text = DecodedText::empty(0);
@@ -128,7 +129,7 @@ fn read(dump: &[DumpLine<'_>], ways: usize, letters: &SecretBytes, views: &mut V
     characters(dump, ways, views);
 }
 
-/// Adds the bytes that lines of `dump` show as characters to `views`.
+/// Adds the bytes that `dump` shows as characters to `views`.
 fn characters(dump: &[DumpLine<'_>], ways: usize, views: &mut Vec<DecodedText>) {
     for way in 0..ways {
         for width in WIDTHS {
@@ -144,7 +145,7 @@ fn characters(dump: &[DumpLine<'_>], ways: usize, views: &mut Vec<DecodedText>) 
     }
 }
 
-/// The part of a line that has numbers: behind them, the bytes may be there once more as characters.
+/// The part of a line with numbers, after which the bytes may be repeated as characters.
 fn numbers<'t>(line: &DumpLine<'t>) -> &'t [u8] {
     let rest = line.rest.trim_ascii();
     let rest = rest.strip_prefix("│".as_bytes()).unwrap_or(rest);
@@ -155,7 +156,7 @@ fn numbers<'t>(line: &DumpLine<'t>) -> &'t [u8] {
     &rest[..gap.unwrap_or(rest.len())]
 }
 
-/// The offset with which the line of a dump begins: its length, and whether it is one of `xxd`.
+/// The offset at the beginning of a dump line: its length, and whether it is of `xxd`.
 fn offset(line: &[u8]) -> Option<(usize, bool)> {
     let start = if line.starts_with("│".as_bytes()) { "│".len() } else { 0 };
     let start = start + if line[start..].starts_with(b"0x") { 2 } else { 0 };
@@ -168,7 +169,7 @@ fn offset(line: &[u8]) -> Option<(usize, bool)> {
     ((6..=16).contains(&digits) && is_separated).then_some((length, is_xxd))
 }
 
-/// Whether a line without an offset has nothing but numbers or characters between blanks.
+/// Whether a line without an offset has only numbers or characters between blanks.
 fn is_cells(line: &[u8]) -> bool {
     let words = || line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let is_number = |word: &[u8]| {
@@ -187,8 +188,8 @@ fn is_row(line: &[u8]) -> bool {
     words >= LEAST_CELLS && line.len().is_multiple_of(words)
 }
 
-/// What the cells of a line say, of which each has a character, its name, an escape or octal digits; without a width, blanks separate
-/// them and say nothing. `None` if something else is there.
+/// The bytes of the cells of a line, each with a character, its name, an escape or octal digits. Without a
+/// width, blanks only separate them. `None` if there is anything else.
 fn cells(rest: &[u8], width: Option<usize>) -> Option<Vec<u8>> {
     let Some(width) = width else {
         return rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).map(cell).collect();

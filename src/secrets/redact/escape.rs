@@ -1,10 +1,10 @@
 //! Escapes of URLs, JSON, HTML, shells and programming languages.
 
-/// Letters that stand for a control character behind a backslash.
+/// Letters that are a control character after a backslash.
 const LETTERS: [(u8, u8); 8] =
     [(b'n', b'\n'), (b'r', b'\r'), (b't', b'\t'), (b'a', 7), (b'b', 8), (b'v', 11), (b'f', 12), (b'e', 27)];
 
-/// What the escape at the beginning of `rest` stands for, and its length.
+/// The value of the escape at the beginning of `rest`, and its length.
 pub(super) fn escape(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     match rest {
         [b'%', high, low, ..] => Some((vec![byte_of(&[*high, *low])?], 3)),
@@ -38,7 +38,7 @@ fn unit(rest: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// `\u0041`, or two of them for a character outside of the basic plane.
+/// `\u0041`, or a surrogate pair for a character outside the basic plane.
 fn unicode(rest: &[u8]) -> Option<(Vec<u8>, usize)> {
     let first = unit(rest)?;
     let both = rest.get(6..).and_then(unit).map(|second| [first, second]);

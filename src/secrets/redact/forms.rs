@@ -1,4 +1,4 @@
-//! Secrets in one way of writing them, and the ways there are.
+//! Encoded forms of secrets.
 
 use std::fmt::Write as _;
 
@@ -8,28 +8,29 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::cut::Partial;
 use super::numbers::SecretBytes;
 
-/// Shorter values are not redacted: removing `test` or `1234` everywhere would make every text unreadable.
+/// Fewest characters of masked values: masking `test` or `1234` everywhere would make texts unreadable.
 pub(super) const SHORTEST: usize = 6;
 
 /// Most bytes of a compiled pattern.
 const LARGEST: usize = 256 << 20;
 
-/// Secrets in one way of writing them.
+/// All secrets in one encoding.
 pub(super) struct Forms {
     pub(super) pattern: Regex,
     pub(super) partial: Partial,
-    /// The bytes that they have.
+    /// Bytes that occur in them.
     pub(super) letters: SecretBytes,
 }
 
 impl Forms {
-    /// Finds any of `texts`, the longest first; `per_byte` bytes of them say one byte of a secret, or less.
+    /// A finder for `texts`, longest first. `per_byte` bytes encode at most one byte of a secret.
     pub(super) fn of(texts: impl Iterator<Item = Vec<u8>>, per_byte: usize) -> Option<Self> {
         let mut texts: Vec<Vec<u8>> = texts.filter(|text| text.len() >= SHORTEST).collect();
         texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         texts.dedup();
         let any = texts.iter().map(|text| pattern(text)).collect::<Vec<_>>().join("|");
-        // A pattern of escaped literals is always valid; the limit is what could fail, for very many megabytes of secrets.
+        // A pattern of escaped literals is always valid; only the size limit could fail, for very many
+        // megabytes of secrets.
         let pattern =
             (!any.is_empty()).then(|| RegexBuilder::new(&any).size_limit(LARGEST).build().ok()).flatten()?;
         let mut letters = [false; 256];
@@ -51,13 +52,13 @@ fn pattern(bytes: &[u8]) -> String {
     }
 }
 
-/// `text` in UTF-16, in both orders of bytes.
+/// `text` in UTF-16, in both byte orders.
 pub(super) fn utf16(text: &str) -> [Vec<u8>; 2] {
     let units = || text.encode_utf16();
     [units().flat_map(u16::to_le_bytes).collect(), units().flat_map(u16::to_be_bytes).collect()]
 }
 
-/// `text` in the encodings in which it is something else than in UTF-8 with zero bytes; also as it is once such bytes were read as
+/// `text` in encodings that differ from UTF-8 by more than zero bytes, also after such bytes were read as
 /// UTF-8.
 pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
     let units = || text.chars().map(u32::from);
@@ -70,7 +71,7 @@ pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
     all.push(text.chars().map(|c| if c.is_ascii() { western(c) } else { b'?' }).collect());
     let lossy: Vec<_> =
         all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned().into_bytes()).collect();
-    // Where characters are lost, enough others have to be left.
+    // If characters are lost, enough others must be left.
     let is_enough = |bytes: &[u8]| {
         bytes.iter().filter(|byte| byte.is_ascii_graphic() && **byte != b'?').count() >= SHORTEST
     };
@@ -79,7 +80,7 @@ pub(super) fn foreign(text: &str) -> Vec<Vec<u8>> {
     all
 }
 
-/// `c` in windows-1252; a question mark if it is not there.
+/// `c` in windows-1252; a question mark if it has no such character.
 fn western(c: char) -> u8 {
     let mut utf8 = [0; 4];
     let (bytes, _, unmappable) = WINDOWS_1252.encode(c.encode_utf8(&mut utf8));
@@ -92,8 +93,8 @@ pub(super) fn hexadecimal(text: &str) -> Vec<Vec<u8>> {
     all.map(|bytes| hex(&bytes).into_bytes()).collect()
 }
 
-/// The bytes of `text` as lists of numbers and dumps have them: in UTF-8, also without blanks, which a dump of characters may not show;
-/// with seven bits, and as code units, of which zeros are left out.
+/// The bytes of `text` as in lists of numbers and dumps: in UTF-8, also without blanks, which a dump of
+/// characters may omit; with seven bits; and as code units without zeros.
 pub(super) fn listed(text: &str) -> Vec<Vec<u8>> {
     let without = |left_out: u8, bytes: &[u8]| {
         bytes.iter().copied().filter(|byte| *byte != left_out).collect::<Vec<_>>()
@@ -106,8 +107,8 @@ pub(super) fn listed(text: &str) -> Vec<Vec<u8>> {
     all
 }
 
-/// What `text` becomes inside longer base64 texts: in UTF-8 and UTF-16, escaped as in JSON and in URLs, and once it is part
-/// of a base64 text itself.
+/// Forms of `text` inside longer base64 texts: in UTF-8 and UTF-16, escaped as in JSON and in URLs, and
+/// encoded twice.
 pub(super) fn base64(text: &str) -> Vec<Vec<u8>> {
     let json = serde_json::to_string(text).unwrap_or_default();
     let json = json.trim_matches('"').as_bytes().to_vec();
@@ -118,7 +119,7 @@ pub(super) fn base64(text: &str) -> Vec<Vec<u8>> {
     all.flat_map(|bytes| shifted(&bytes).collect::<Vec<_>>()).map(String::into_bytes).collect()
 }
 
-/// Whether the bytes of `text` go up, down or round evenly, as numbers of harmless lists do.
+/// Whether the bytes of `text` are an arithmetic or repeating series, as in harmless lists.
 pub(super) fn is_series(text: &str) -> bool {
     let mut steps: Vec<i16> =
         text.as_bytes().windows(2).map(|pair| i16::from(pair[1]) - i16::from(pair[0])).collect();
@@ -127,7 +128,7 @@ pub(super) fn is_series(text: &str) -> bool {
     steps.len() < 3
 }
 
-/// What `bytes` become inside a longer base64 text, by where they begin in it.
+/// Forms of `bytes` inside a longer base64 text, for each alignment.
 fn shifted(bytes: &[u8]) -> impl Iterator<Item = String> {
     (0..3).filter_map(|shift| base64_inside(bytes, shift))
 }
@@ -146,8 +147,8 @@ pub(super) fn padded_base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// The letters that `bytes` become inside a longer base64 text in which they begin `shift` bytes after a multiple of
-/// three; letters that their neighbours have a part in are left out.
+/// The letters of `bytes` inside a longer base64 text, `shift` bytes after a multiple of three, without
+/// letters that depend on neighbouring bytes.
 fn base64_inside(bytes: &[u8], shift: usize) -> Option<String> {
     let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
     let bit = |i: usize| padded[i / 8] >> (7 - i % 8) & 1;

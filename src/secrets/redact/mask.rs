@@ -1,10 +1,10 @@
-//! Puts a mask in the place of secrets.
+//! Replaces secrets by a mask.
 
-/// What replaces a secret.
+/// Replacement for a secret.
 const MASK: &str = "***";
 
-/// `bytes` with `***` in the place of `spans`, of which some may overlap; with zero bytes between, where the secret has them, so
-/// that what comes behind can still be read.
+/// `bytes` with `***` for `spans`, which may overlap. In a wide encoding the mask has zero bytes, too, so
+/// that the rest stays readable.
 pub(super) fn masked_bytes(bytes: &[u8], mut spans: Vec<(usize, usize)>) -> Vec<u8> {
     spans.sort_unstable();
     let (mut out, mut done) = (Vec::with_capacity(bytes.len()), 0);
@@ -20,7 +20,7 @@ pub(super) fn masked_bytes(bytes: &[u8], mut spans: Vec<(usize, usize)>) -> Vec<
     out
 }
 
-/// The mask for `secret`, in units as wide as its own.
+/// The mask for `secret`, with the same unit width.
 fn mask_like(secret: &[u8]) -> Vec<u8> {
     let is_zero = |byte: &&u8| **byte == 0;
     let leading = secret.iter().take_while(is_zero).count();
@@ -37,7 +37,7 @@ fn mask_like(secret: &[u8]) -> Vec<u8> {
     mask
 }
 
-/// `text` with `***` in the place of `spans`, of which some may overlap.
+/// `text` with `***` for `spans`, which may overlap.
 pub(super) fn masked(text: &str, mut spans: Vec<(usize, usize)>) -> String {
     spans.sort_unstable();
     let (mut out, mut done) = (String::with_capacity(text.len()), 0);

@@ -1,41 +1,41 @@
-//! Bytes that are written as numbers. There is one rule for all the ways to do so: the numbers of a text in one base, with whatever is
-//! between them, are bytes or words of bytes in one of two orders; each of them counts, or every second one. What no secret has
-//! in common with them separates them.
+//! Bytes that are written as numbers, with one rule for all formats: the numbers of a text in one base,
+//! with anything between them, are bytes or words of bytes in one of two byte orders; every number counts,
+//! or every second one. Bytes that occur in no secret separate lists.
 
 use super::decoded::DecodedText;
 
-/// Texts with fewer digits say no secret.
+/// Fewest digits in a text with a secret.
 const FEWEST: usize = 6;
 
-/// Fewer bytes between others are no part of a secret, not even where it is cut.
+/// Fewest bytes of a part of a secret, also at a cut.
 const LEAST: usize = 3;
 
 /// Most bytes between two numbers of a list.
 pub(super) const GAP: usize = 100;
 
-/// The ways to read numbers: whether the last byte of a word comes first in it, how many numbers later the next one is that counts, and
-/// which one is the first.
+/// Ways to read numbers: whether words are little-endian, the step between numbers that count, and the
+/// index of the first.
 const READINGS: [(bool, usize, usize); 6] =
     [(false, 1, 0), (false, 2, 0), (false, 2, 1), (true, 1, 0), (true, 2, 0), (true, 2, 1)];
 
-/// Lists of fewer numbers are not read with others between them.
+/// Fewest numbers of a list in which only every second one counts.
 const ALTERNATING: usize = 2 * LEAST;
 
-/// What a program may write behind the digits of a hexadecimal number: `74h`, `0x74u8`.
+/// Longest suffix of a hexadecimal number: `74h`, `0x74u8`.
 const LONGEST_SUFFIX: usize = 3;
 
-/// Numbers of no more digits fit in every base.
+/// Most digits of a number that certainly fits in every base.
 const SHORT: usize = 16;
 
-/// Which bytes secrets have.
+/// Bytes that occur in secrets.
 pub(super) type SecretBytes = [bool; 256];
 
 impl DecodedText {
-    /// What it says if its numbers are bytes, of which secrets have `letters`.
+    /// The texts that its numbers encode as bytes. `letters` are the bytes of secrets.
     pub(super) fn numbers(&self, letters: &SecretBytes) -> Vec<Self> {
         let digits = self.bytes.iter().filter(|byte| byte.is_ascii_digit()).take(FEWEST).count();
         let has_numbers = digits == FEWEST;
-        // Characters may be in a dump without numbers.
+        // A dump of characters may have no numbers.
         if !has_numbers
             && (self.bytes.first() != Some(&b' ') && !self.bytes.windows(2).any(|pair| pair == b"\n "))
         {
@@ -46,8 +46,8 @@ impl DecodedText {
         views
     }
 
-    /// What its numbers say in each base. A digit between quotes may be a number, or the character that is the number next to it, as
-    /// debuggers write.
+    /// The texts of its numbers in each base. A digit between quotes may be a number, or the character of
+    /// the number next to it, as in debuggers.
     pub(super) fn lists(&self, letters: &SecretBytes) -> Vec<Self> {
         let mut lists = self.lists_with(letters, false);
         if self.bytes.windows(3).any(|three| matches!(three, [b'\'', b'0'..=b'9', b'\''])) {
@@ -83,7 +83,7 @@ impl DecodedText {
         lists.into_iter().flat_map(NumberList::read).filter(|view| !view.bytes.is_empty()).collect()
     }
 
-    /// Where its runs of bytes begin and end that `are` part of a word.
+    /// Spans of the runs of bytes for which `are` returns true.
     fn words<'v>(&'v self, are: impl Fn(&u8) -> bool + 'v) -> impl Iterator<Item = (usize, usize)> + 'v {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -94,13 +94,13 @@ impl DecodedText {
         })
     }
 
-    /// Whether it is one character between quotes.
+    /// Whether the span is one character between quotes.
     fn is_quoted(&self, from: usize, to: usize) -> bool {
         let before = from.checked_sub(1).map(|before| self.bytes[before]);
         to == from + 1 && matches!((before, self.bytes.get(to)), (Some(b'\''), Some(b'\'')))
     }
 
-    /// Whether there is a minus before the number at `from` that does not separate it from something else.
+    /// Whether the number at `from` has a minus sign, not a hyphen.
     fn has_sign(&self, from: usize) -> bool {
         match &self.bytes[..from] {
             [.., before, b'-'] => !before.is_ascii_alphanumeric(),
@@ -108,7 +108,8 @@ impl DecodedText {
         }
     }
 
-    /// The floating-point number that begins with the digits from `from` to `to`, if it has a point or an exponent.
+    /// The floating-point number that begins with the digits from `from` to `to`, if it has a point or an
+    /// exponent.
     fn float(&self, from: usize, to: usize) -> Option<&str> {
         let is_part = || matches!(&self.bytes[..from], [.., b'.'] | [.., b'e', b'-' | b'+']);
         if !matches!(self.bytes.get(to), Some(b'.' | b'e')) || is_part() {
@@ -125,9 +126,9 @@ impl DecodedText {
         std::str::from_utf8(&self.bytes[from..end]).ok().filter(|_| end > to + 2)
     }
 
-    /// The hexadecimal digits of a word, without what marks them as such.
+    /// The hexadecimal digits of a word, without prefix and suffix.
     fn hexadecimal(&self, from: usize, to: usize) -> Option<(usize, usize)> {
-        // The `n` of an escaped line break is no part of it.
+        // The `n` of an escaped line break does not belong to the number.
         let is_escaped = from > 0 && self.bytes[from - 1] == b'\\' && b"nrt".contains(&self.bytes[from]);
         let from = from + usize::from(is_escaped && to > from + 1);
         let mark = match &self.bytes[from..to] {
@@ -138,15 +139,15 @@ impl DecodedText {
         let from = from + mark;
         let digits = self.bytes[from..to].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let suffix = to - from - digits;
-        // `byte` is none.
+        // The word `byte` is not a number.
         let may_have_suffix = self.bytes[from].is_ascii_digit() && suffix <= LONGEST_SUFFIX;
-        // A single letter is one.
+        // A single letter is a character.
         let is_letter = mark == 0 && digits == 1 && !self.bytes[from].is_ascii_digit();
         (digits > 0 && !is_letter && (suffix == 0 || may_have_suffix)).then_some((from, from + digits))
     }
 }
 
-/// The value of `digits`; `None` if it is none, or does not fit.
+/// The value of `digits`; `None` if they are not a number or too large.
 fn value(digits: &[u8], radix: u32) -> Option<u64> {
     let digit = |digit: &u8| char::from(*digit).to_digit(radix).map(u64::from);
     let radix = u64::from(radix);
@@ -157,12 +158,12 @@ fn value(digits: &[u8], radix: u32) -> Option<u64> {
     all.try_fold(0_u64, |sum, next| sum.checked_mul(radix)?.checked_add(digit(next)?))
 }
 
-/// `number`, negative if there is a `sign`.
+/// `number`, negated if there is a `sign`.
 fn signed(number: u64, sign: usize) -> u64 {
     if sign > 0 { number.wrapping_neg() } else { number }
 }
 
-/// A number with its place in the text.
+/// A number with its span in the text.
 struct Number {
     value: u64,
     place: (u32, u32),
@@ -172,9 +173,9 @@ struct Number {
 struct NumberList<'v> {
     text: &'v DecodedText,
     letters: &'v SecretBytes,
-    /// Those of one list.
+    /// Numbers of the current list.
     numbers: Vec<Number>,
-    /// Where the last one ends.
+    /// End of the last number.
     end: usize,
     views: [DecodedText; READINGS.len()],
 }
@@ -185,8 +186,8 @@ impl<'v> NumberList<'v> {
         Self { text, letters, numbers: Vec::new(), end: 0, views }
     }
 
-    /// Adds the number from `from` to `to`; `bytes` are the base and the number of digits of bytes that are written without anything
-    /// between them.
+    /// Adds the number from `from` to `to`. `bytes` are the base and the number of digits per byte if bytes
+    /// are written without separators.
     fn add(&mut self, from: usize, to: usize, number: Option<u64>, bytes: (u32, usize)) {
         let between = &self.text.bytes[self.end.min(from)..from];
         if between.len() > GAP || between.contains(&0) {
@@ -208,7 +209,7 @@ impl<'v> NumberList<'v> {
         }
     }
 
-    /// Ends a list.
+    /// Ends the current list.
     fn finish(&mut self) {
         let Some(place) = self.numbers.last().map(|number| number.place) else { return };
         let are_words = self.numbers.iter().any(|number| number.value > 255);
@@ -235,13 +236,13 @@ impl<'v> NumberList<'v> {
 struct NumberBytes<'v> {
     view: &'v mut DecodedText,
     letters: &'v SecretBytes,
-    /// How many of the bytes are of runs that have ended.
+    /// Number of bytes of finished runs.
     whole: usize,
 }
 
 impl NumberBytes<'_> {
-    /// Adds those of `number`. Zeros come from wide characters and words, and are skipped, as is the sign of a negative number: no text
-    /// in UTF-8 has such bytes.
+    /// Adds the bytes of `number`. Zeros of wide characters and words are skipped, and so is the sign
+    /// extension of negative numbers: UTF-8 text has no such bytes.
     fn add(&mut self, number: &Number, first_is_last: bool) {
         if let Ok(byte) = u8::try_from(number.value) {
             return self.add_byte(byte, number.place);
@@ -258,7 +259,7 @@ impl NumberBytes<'_> {
         }
     }
 
-    /// What comes next does not belong to what was before.
+    /// Separates the next bytes from the previous ones.
     fn stop(&mut self, place: (u32, u32)) {
         match self.view.bytes.len() - self.whole {
             0 => return,

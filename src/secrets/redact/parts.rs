@@ -1,4 +1,4 @@
-//! What of a secret is secret by itself: its lines, the fields of a file of keys, the password of a URL.
+//! Parts of a secret that are secret by themselves: lines, fields of a key file, the password of a URL.
 
 use serde_json::Value;
 
@@ -6,16 +6,16 @@ use super::decoded::DecodedText;
 use super::forms::SHORTEST;
 use crate::visible::userinfo;
 
-/// Lines that are shorter and only give a structure are not redacted by themselves.
+/// Shorter lines that only give a structure are not masked by themselves.
 const LONG: usize = 16;
 
-/// Names of fields that say that the value is secret contain one of these.
+/// Parts of field names that mark a value as secret.
 const TELLING: [&str; 8] = ["key", "secret", "token", "pass", "pwd", "credential", "auth", "private"];
 
-/// How deep the fields of a secret in JSON are looked at.
+/// Most levels of a JSON secret whose fields are checked.
 const DEEP: usize = 16;
 
-/// A value and its secret parts, as programs show them one by one.
+/// A value and its secret parts, which programs may show individually.
 pub(super) fn parts(value: &str) -> Vec<String> {
     let mut parts = vec![value.to_owned(), value.trim().to_owned()];
     add_lines(value, &mut parts);
@@ -69,7 +69,8 @@ fn add_fields(name: &str, value: &Value, deep: usize, parts: &mut Vec<String>) {
     }
 }
 
-/// Whether the field `name` of a secret holds one: its name says so, or it looks like a key. Addresses are none.
+/// Whether the field `name` of a secret is itself secret, because of its name or because it looks like a
+/// key. Addresses are not.
 fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_address = value.contains("://") && userinfo(value).next().is_none();
@@ -80,7 +81,7 @@ fn is_secret(name: &str, value: &str) -> bool {
     !is_address && (is_key || TELLING.iter().any(|telling| name.contains(telling)))
 }
 
-/// Whether a line of a secret is no secret itself: `-----BEGIN`, or a short one that files of the same kind have in common, such
+/// Whether a line of a secret is not secret: `-----BEGIN`, or a short line that all such files have, such
 /// as `[default]` or `users:`.
 fn is_structure(line: &str) -> bool {
     let is_word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || " _-.\"".contains(c));

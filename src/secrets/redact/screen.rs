@@ -1,26 +1,26 @@
-//! Secrets on the screen of a terminal, where they are wrapped in a frame or with an indentation, and where only a part of one is
-//! seen because the rest has scrolled away.
+//! Secrets on the screen of a terminal, where they may be wrapped in a frame or with an indentation, or
+//! partly scrolled out of view.
 
 use super::Redactor;
 use super::cut::Edge;
 use super::decoded::DecodedText;
 
-/// Signs that are a frame where they are alone.
+/// Characters that are a frame if they are alone.
 const FRAMES: &[char] = &['*', '#', '>', ':', '!'];
 
-/// A piece of a row: what is between frames and gaps.
+/// A piece of a row between frames and gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RowPiece {
     from: usize,
     to: usize,
-    /// Its columns.
+    /// Columns of the piece.
     left: usize,
     right: usize,
 }
 
 impl Redactor {
-    /// Where secrets and telling parts of them are on a screen. `text` has its rows; the line breaks at `wraps` are no breaks for the
-    /// program.
+    /// Spans of secrets and characteristic parts of them on a screen. `text` has its rows; the line breaks
+    /// at `wraps` are line wraps.
     pub(in super::super) fn on_screen(&self, text: &str, wraps: &[usize]) -> Vec<(usize, usize)> {
         if self.is_empty() {
             return Vec::new();
@@ -38,7 +38,7 @@ impl Redactor {
         merged(spans)
     }
 
-    /// Where they are in `column` of `rows`. What is next to the column between its rows stays.
+    /// Spans in `column` of `rows`, without the text next to the column.
     fn in_column(&self, column: &[RowPiece], rows: &DecodedText, text: &[u8]) -> Vec<(usize, usize)> {
         let mut view = DecodedText::empty(0);
         let mut places = Vec::new();
@@ -71,7 +71,7 @@ fn merged(mut spans: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
     all
 }
 
-/// The pieces of the rows of `text` that are below each other.
+/// Pieces of the rows of `text`, grouped into columns.
 fn columns(text: &str) -> Vec<Vec<RowPiece>> {
     let mut columns: Vec<Vec<RowPiece>> = Vec::new();
     let mut above: Vec<usize> = Vec::new();
@@ -96,10 +96,10 @@ fn columns(text: &str) -> Vec<Vec<RowPiece>> {
     columns
 }
 
-/// The pieces of a row that begins at `start`.
+/// Pieces of a row that begins at `start`.
 fn pieces(row: &str, start: usize) -> Vec<RowPiece> {
     let row = row.trim_end();
-    // Editors mark so that a line is wrapped.
+    // Mark of editors for a wrapped line.
     let row = row.strip_suffix('\\').unwrap_or(row);
     let chars: Vec<(usize, char)> = row.char_indices().collect();
     let at = |column: usize| chars.get(column).map(|(_, c)| *c);
@@ -112,7 +112,7 @@ fn pieces(row: &str, start: usize) -> Vec<RowPiece> {
         })
     };
     let is_edge = |column: usize| is_blank(at(column)) || is_mark(column);
-    // A single blank is part of a text.
+    // A single blank belongs to a text.
     let is_between = |column: usize| {
         let is_single = || column > 0 && !is_edge(column - 1) && !is_edge(column + 1);
         is_mark(column) || is_blank(at(column)) && !is_single()

@@ -203,7 +203,8 @@ fn a_secret_is_found_where_a_terminal_wraps_it() {
     assert_eq!(redactor.redact("open-ses ame-and-more"), None);
 }
 
-/// What `od -t x1`, `od -b` and the like print of `bytes`: sixteen a line, each as `word` writes it, behind an offset.
+/// Output of `od -t x1`, `od -b` and so on for `bytes`: an offset, then sixteen bytes per line in the
+/// format of `word`.
 fn dump(bytes: &[u8], word: impl Fn(&[u8]) -> String, width: usize) -> String {
     let line = |(at, line): (usize, &[u8])| {
         let words: Vec<_> = line.chunks(width).map(&word).collect();

@@ -4,7 +4,7 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::store::StoreError;
 
-/// What an error of the database means for who uses the store.
+/// The store error for a database error.
 pub(super) fn of(path: &Path, error: &Error) -> StoreError {
     let path = path.to_owned();
     let message = error.to_string();
@@ -22,7 +22,7 @@ pub(super) fn of(path: &Path, error: &Error) -> StoreError {
     }
 }
 
-/// Whether a row with that key was there already.
+/// Whether a row with this key already exists.
 pub(super) fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::SqliteFailure(failure, _) if failure.code == ErrorCode::ConstraintViolation)
 }

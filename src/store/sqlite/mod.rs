@@ -1,7 +1,6 @@
-//! The store in one SQLite file: one connection writes, in groups, on its thread or on that of a caller who finds it
-//! idle; readers have connections of their own.
-//! Nothing of a journal is kept in memory, only blobs on their way to the disk.
-//! Start with `writer`; `open` holds the settings and the schema.
+//! The store in one SQLite file. One connection writes, in groups, on its thread or on the thread of a
+//! caller if it is idle; readers have separate connections. Only blobs that are being written are kept in
+//! memory, nothing of a journal. Start with `writer`. `open` has the settings and the schema.
 
 mod fault;
 mod open;
@@ -33,7 +32,8 @@ use writer::{WriteJob, WriteQueue};
 const LARGEST_BLOB: usize = 256 << 20;
 const SPARE_READERS: usize = 4;
 
-/// A store in a file. Cheap to clone; when the last clone goes, what is queued is written and the file closed.
+/// A store in a file. Cheap to clone. When the last clone is dropped, queued changes are written and the
+/// file is closed.
 #[derive(Clone)]
 pub struct Sqlite(Arc<SqliteInner>);
 
@@ -61,8 +61,8 @@ impl Drop for SqliteInner {
 }
 
 impl Sqlite {
-    /// Opens the file at `path`, made where there is none, and brings it up to this version. Refuses a file of a newer
-    /// version or another program, and one where a setting that durability depends on does not take.
+    /// Opens or creates the file at `path`, and migrates it to this version. Refuses a file of a newer
+    /// version or another program, and one for which a durability setting cannot be changed.
     pub fn open(path: &Path, durability: Durability, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let locks = locks_of(path);
         let connection = open::writer(path, &locks, durability)?;
@@ -70,8 +70,10 @@ impl Sqlite {
         let desk = Arc::new(WriteQueue::new(connection, path.to_owned(), pending.clone()));
         let at_desk = desk.clone();
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || at_desk.run());
-        let thread = thread
-            .map_err(|e| StoreError::Failed { path: path.to_owned(), message: format!("no thread: {e}") })?;
+        let thread = thread.map_err(|e| StoreError::Failed {
+            path: path.to_owned(),
+            message: format!("cannot start a thread: {e}"),
+        })?;
         Ok(Self(Arc::new(SqliteInner {
             path: path.to_owned(),
             locks,
@@ -83,8 +85,8 @@ impl Sqlite {
         })))
     }
 
-    /// Opens the file at `path` to look at it: nothing is made, changed or locked, also where nothing could be. Whatever
-    /// would write is refused as closed. Refuses what [`Sqlite::open`] refuses.
+    /// Opens the file at `path` read-only: nothing is created, changed or locked. Writes fail as closed.
+    /// Refuses the same files as [`Sqlite::open`].
     pub fn open_to_read(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let first = open::reader(path)?;
         open::refuse_foreign(&first, path)?;
@@ -106,7 +108,7 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Sends the job that `make` builds around a promise, and waits for it.
+    /// Queues the job that `make` creates for a promise, and waits for it.
     fn wait(&self, make: impl FnOnce(super::Promise) -> WriteJob) -> Result<u64, StoreError> {
         let (promise, ticket) = Ticket::open();
         self.send(make(promise))?;
@@ -129,7 +131,7 @@ impl Sqlite {
     }
 }
 
-/// The directory of the locks of the database at `path`.
+/// Directory of the locks of the database at `path`.
 fn locks_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{name}.locks"))
@@ -138,7 +140,7 @@ fn locks_of(path: &Path) -> PathBuf {
 impl Blobs for Sqlite {
     fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
         if bytes.len() > LARGEST_BLOB {
-            return Err(BlobError::Failed(format!("{} bytes are more than a blob may have", bytes.len())));
+            return Err(BlobError::Failed(format!("{} bytes exceed the size limit of a blob", bytes.len())));
         }
         let blob = BlobRef::of(bytes);
         let failed = |e: StoreError| BlobError::Failed(e.to_string());
@@ -215,7 +217,7 @@ impl Store for Sqlite {
         };
         let corrupt = |e: serde_json::Error| StoreError::Corrupt {
             path: self.0.path.clone(),
-            message: format!("the reusable output {key} is no JSON: {e}"),
+            message: format!("the reusable output {key} is not JSON: {e}"),
         };
         text.map(|text| serde_json::from_str(&text)).transpose().map_err(corrupt)
     }

@@ -1,4 +1,4 @@
-//! How the database is opened: settings that are read back, and the schema with its versions.
+//! Opens the database: settings, which are read back, and the schema with its migrations.
 #![expect(clippy::disallowed_methods, reason = "the door to the directory of the database")]
 
 use std::os::unix::fs::MetadataExt;
@@ -11,20 +11,20 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::fault;
 use crate::store::{StoreError, claim};
 
-/// What a power cut may cost.
+/// What a power failure may lose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing that was acknowledged: every group is flushed to the disk.
+    /// Nothing that was acknowledged: every group is flushed to disk.
     #[default]
     Full,
-    /// The last moments; the end of a process still costs nothing.
+    /// The last moments; the end of a process loses nothing.
     Normal,
 }
 
 const BUSY_MS: i64 = 5_000;
 const APPLICATION: i64 = 0x4154_4F4C;
 
-/// Each brings the schema from its index to the next version.
+/// Each migrates the schema from version = index to the next one.
 const MIGRATIONS: [&str; 2] = ["
     create table run (
         id text primary key, pipeline text not null, plan text not null, status text not null, code integer,
@@ -67,7 +67,7 @@ pub(super) fn writer(path: &Path, locks: &Path, durability: Durability) -> Resul
     Ok(db)
 }
 
-/// Makes an empty database. It appears whole, by one flush and a new name, instead of by a flush for each table.
+/// Creates an empty database with one flush and a rename, instead of a flush for each table.
 fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
     let unwritable =
         |e: std::io::Error| StoreError::ReadOnly { path: path.to_owned(), message: e.to_string() };
@@ -78,7 +78,7 @@ fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
         name.push(end);
         std::path::PathBuf::from(name)
     };
-    // A draft that nobody finished, and logs of a database that is gone: they would be taken for the new one's.
+    // Removes an unfinished draft and logs of a deleted database, which would be used for the new one.
     let logs = ["-wal", "-shm", "-journal"];
     let of_both = logs.iter().flat_map(|end| [beside(&draft, end), beside(path, end)]);
     for left in of_both.chain([draft.clone()]) {
@@ -88,7 +88,7 @@ fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
         }
     }
     let mut db = Connection::open(&draft).map_err(failed)?;
-    // First of all: the change of the mode would be flushed as well.
+    // This must come first, because the change of the mode would be flushed as well.
     db.pragma_update(None, "synchronous", 0).map_err(failed)?;
     db.pragma_update(None, "journal_mode", "wal").map_err(failed)?;
     migrate(&mut db, 0).map_err(failed)?;
@@ -97,7 +97,8 @@ fn make(path: &Path, locks: &Path) -> Result<(), StoreError> {
     std::fs::rename(&draft, path).map_err(unwritable)
 }
 
-/// Lets nothing act that the database itself brings along: it may have come with a project. Our tables need no triggers or views.
+/// Disables triggers, views and functions of the database itself, which may be part of an untrusted
+/// project. Our tables need none.
 fn distrust(db: &Connection) -> Result<(), rusqlite::Error> {
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
@@ -115,7 +116,7 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let db = Connection::open_with_flags(path, reading()).map_err(failed)?;
     let looked = db.query_row("select count(*) from sqlite_schema", [], |_| Ok(()));
     let db = match looked {
-        // Without a log beside it, and where none can be made, the file is all there is, and nobody changes it.
+        // If there is no log and none can be created, the file is complete and cannot change.
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !has_log(path) => {
             Connection::open_with_flags(unchanging(path), reading() | OpenFlags::SQLITE_OPEN_URI)
                 .map_err(failed)?
@@ -138,7 +139,7 @@ fn has_log(path: &Path) -> bool {
     std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
-/// The address of a file that nobody changes, see <https://sqlite.org/uri.html>.
+/// The URI of an immutable file, see <https://sqlite.org/uri.html>.
 fn unchanging(path: &Path) -> String {
     let spelt = |byte: &u8| match byte {
         b'%' | b'?' | b'#' | 0x80.. => format!("%{byte:02x}"),
@@ -148,7 +149,7 @@ fn unchanging(path: &Path) -> String {
     format!("file:{path}?immutable=1")
 }
 
-/// The version of a database that is ours or empty.
+/// The version of a database, which must be ours or empty.
 pub(super) fn refuse_foreign(db: &Connection, path: &Path) -> Result<i64, StoreError> {
     let failed = |e: rusqlite::Error| fault::of(path, &e);
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(failed);
@@ -166,7 +167,7 @@ pub(super) fn refuse_foreign(db: &Connection, path: &Path) -> Result<i64, StoreE
     }
 }
 
-/// Sets what durability and bounded files depend on, and reads each back.
+/// Changes the settings for durability and bounded files, and reads each back.
 fn settle(db: &Connection, path: &Path, durability: Durability) -> Result<(), StoreError> {
     let synchronous = match durability {
         Durability::Full => 2,
@@ -214,7 +215,7 @@ fn migrate(db: &mut Connection, version: i64) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Which file is at a path, and how long it is.
+/// Identity and length of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileState {
     device: u64,
@@ -228,7 +229,7 @@ impl FileState {
         Some(Self { device: file.dev(), inode: file.ino(), bytes: file.len() })
     }
 
-    /// Whether the database can have been in the state `before`: it is the same file, and a database never shrinks.
+    /// Whether this can be a later state than `before`: it is the same file and has not shrunk.
     pub(super) fn continues(self, before: Self) -> bool {
         (self.device, self.inode) == (before.device, before.inode) && self.bytes >= before.bytes
     }

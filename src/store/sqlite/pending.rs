@@ -6,7 +6,7 @@ use crate::value::Digest;
 
 const MOST_BYTES: usize = 32 << 20;
 
-/// Blobs and reusable outputs that are queued but not on disk yet: they are found here meanwhile.
+/// Queued blobs and reusable outputs, which can be read here until they are on disk.
 #[derive(Default)]
 pub(super) struct PendingWrites {
     queued: Mutex<Queued>,
@@ -26,7 +26,7 @@ impl PendingWrites {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is room, for as long as the writer makes progress.
+    /// Waits for room while the writer makes progress.
     fn with_room(&self) -> Result<MutexGuard<'_, Queued>, StoreError> {
         let full = |q: &mut Queued| q.bytes >= MOST_BYTES && q.trouble.is_none();
         let queued = self.room.wait_while(self.queued(), full).unwrap_or_else(PoisonError::into_inner);
@@ -36,7 +36,7 @@ impl PendingWrites {
         }
     }
 
-    /// The bytes to queue, or `None` where they are queued already.
+    /// The bytes to queue, or `None` if they are already queued.
     pub(super) fn add_blob(&self, digest: Digest, bytes: &[u8]) -> Result<Option<Arc<[u8]>>, StoreError> {
         let mut queued = self.with_room()?;
         if queued.blobs.contains_key(&digest) {
@@ -65,7 +65,7 @@ impl PendingWrites {
         self.queued().cached.get(key).map(ToString::to_string)
     }
 
-    /// The blob is on disk.
+    /// Removes a blob that is on disk.
     pub(super) fn blob_written(&self, digest: &Digest) {
         let mut queued = self.queued();
         if let Some(bytes) = queued.blobs.remove(digest) {
@@ -74,7 +74,7 @@ impl PendingWrites {
         self.room.notify_all();
     }
 
-    /// That text is on disk; a later one for the same key may still be queued.
+    /// Removes an output that is on disk, unless a later one for the same key is queued.
     pub(super) fn cached_written(&self, key: &Digest, text: &Arc<str>) {
         let mut queued = self.queued();
         if queued.cached.get(key).is_some_and(|queued| Arc::ptr_eq(queued, text)) {
@@ -84,7 +84,7 @@ impl PendingWrites {
         self.room.notify_all();
     }
 
-    /// Whether the last thing the writer did failed.
+    /// Sets the error of the last write, if it failed.
     pub(super) fn set_trouble(&self, trouble: Option<StoreError>) {
         self.queued().trouble = trouble;
         self.room.notify_all();

@@ -4,12 +4,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::writer::WriteJob;
 use crate::store::StoreError;
 
-/// At most so many jobs share a transaction.
+/// Most jobs per transaction.
 const GROUP: usize = 512;
-/// So many bytes that nobody waits for are written without waiting for a fact.
+/// Bytes of lazy jobs that are written without waiting for a fact.
 const LAZY_BYTES: usize = 4 << 20;
 
-/// Jobs for the writer, in the order in which they were asked for.
+/// Jobs for the writer, in order.
 #[derive(Default)]
 pub(super) struct JobQueue {
     waiting: Mutex<QueuedJobs>,
@@ -19,11 +19,11 @@ pub(super) struct JobQueue {
 #[derive(Default)]
 struct QueuedJobs {
     jobs: VecDeque<WriteJob>,
-    /// How many of them somebody waits for.
+    /// Number of jobs with a waiting caller.
     urgent: usize,
-    /// Bytes of the others.
+    /// Bytes of the other jobs.
     lazy: usize,
-    /// What was given back is not tried again before something new comes.
+    /// Whether returned jobs wait for the next new job.
     stalled: bool,
     closed: bool,
     dead: bool,
@@ -47,7 +47,7 @@ impl JobQueue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job, without waking anybody.
+    /// Adds a job without waking the writer.
     pub(super) fn push(&self, job: WriteJob) -> Result<(), StoreError> {
         let mut waiting = self.waiting();
         if waiting.dead || waiting.closed {
@@ -59,14 +59,14 @@ impl JobQueue {
         Ok(())
     }
 
-    /// Wakes the writer's thread where there is work for it.
+    /// Wakes the writer thread if there is work.
     pub(super) fn wake(&self) {
         if self.waiting().ready() {
             self.work.notify_one();
         }
     }
 
-    /// Waits for work; `false` once nobody can ask any more and nothing is left.
+    /// Waits for work; returns `false` when the queue is closed and empty.
     pub(super) fn wait(&self) -> bool {
         let idle = |waiting: &mut QueuedJobs| !waiting.ready() && !waiting.closed && !waiting.dead;
         let waiting = self.work.wait_while(self.waiting(), idle).unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +87,7 @@ impl JobQueue {
         jobs
     }
 
-    /// Puts jobs that could not be done back before all others.
+    /// Returns failed jobs to the front of the queue.
     pub(super) fn give_back(&self, jobs: Vec<WriteJob>) {
         if jobs.is_empty() {
             return;
@@ -100,7 +100,7 @@ impl JobQueue {
         waiting.stalled = true;
     }
 
-    /// Nobody asks any more: what is left is written, or tried a last time.
+    /// Closes the queue: the remaining jobs are written, or tried a last time.
     pub(super) fn close(&self) {
         let mut waiting = self.waiting();
         (waiting.closed, waiting.stalled) = (true, false);
@@ -108,7 +108,7 @@ impl JobQueue {
         self.work.notify_one();
     }
 
-    /// Nothing is written any more: whoever waits hears that the store is closed.
+    /// Fails all waiting callers, because nothing will be written any more.
     pub(super) fn die(&self) {
         let mut waiting = self.waiting();
         *waiting = QueuedJobs { dead: true, ..QueuedJobs::default() };

@@ -15,7 +15,7 @@ const PAGE_BYTES: usize = 1 << 20;
 const HEAD: &str =
     "select id, pipeline, plan, status, code, started_at, finished_at, spent, score, outputs from run";
 
-/// A page of facts after `after`. The statement ends with the page, so that no reader holds up a checkpoint.
+/// A page of facts after `after`. The statement ends with the page, so that readers do not block checkpoints.
 pub(super) fn facts(db: &Connection, run: &RunId, after: u64) -> ReadResult<Vec<(u64, FactRow)>> {
     let sql = "select seq, at, kind, address, attempt, body from fact where run = ? and seq > ? order by seq limit ?";
     let mut statement = db.prepare_cached(sql)?;
@@ -49,14 +49,14 @@ pub(super) fn heads(db: &Connection, limit: usize, pipeline: Option<&str>) -> Re
     statement.query_map(params![pipeline, limit], read_head)?.collect()
 }
 
-/// Some runs whose names begin with `prefix`, the shortest first.
+/// Some runs whose ids begin with `prefix`, the shortest first.
 pub(super) fn starting_with(db: &Connection, prefix: &str) -> ReadResult<Vec<RunId>> {
     let sql = "select id from run where substr(id, 1, length(?1)) = ?1 order by id limit 8";
     let mut statement = db.prepare_cached(sql)?;
     statement.query_map([prefix], |cells| Ok(RunId::new(cells.get_ref(0)?.as_str()?)))?.collect()
 }
 
-/// Signals that are not settled.
+/// Pending signals.
 pub(super) fn signals(db: &Connection, run: &RunId, after: u64) -> ReadResult<Vec<Signal>> {
     let sql = "select id, address, question, command, value, by, at from signal
                where run = ? and id > ? and seq is null and refusal is null order by id limit 100";
@@ -101,7 +101,7 @@ pub(super) fn cached(db: &Connection, key: &Digest) -> ReadResult<Option<String>
     statement.query_row([&key.as_bytes()[..]], |cells| cells.get(0)).optional()
 }
 
-/// Digests that something still kept names, directly or through blobs; blobs put since `before` are kept.
+/// Digests that are still referenced, directly or through blobs; blobs put since `before` are kept.
 pub(super) fn live(db: &Connection, before: Millis) -> ReadResult<HashSet<Digest>> {
     let snapshot = db.unchecked_transaction()?;
     let (mut live, mut left) = (HashSet::new(), Vec::new());
@@ -167,7 +167,7 @@ fn read_head(cells: &Cells<'_>) -> ReadResult<RunSummary> {
     })
 }
 
-/// SQLite's integers have a sign; no number of ours comes near the end of them.
+/// Converts to the signed integers of SQLite; our numbers are far below the limit.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

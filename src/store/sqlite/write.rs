@@ -10,7 +10,7 @@ use crate::value::Digest;
 
 type WriteResult<T> = Result<T, rusqlite::Error>;
 
-/// A blob that is put again is young again; not written again within this time, unless another program changed it.
+/// Age in milliseconds after which putting a blob again renews its time.
 const REFRESH_MS: i64 = 60_000;
 
 pub(super) fn blob(db: &Connection, digest: &Digest, at: Millis, bytes: &[u8]) -> WriteResult<()> {
@@ -26,7 +26,7 @@ pub(super) fn cache(db: &Connection, key: &Digest, at: Millis, text: &str) -> Wr
     db.prepare_cached(sql)?.execute(params![&key.as_bytes()[..], signed(at), text]).map(drop)
 }
 
-/// Writes a head where there is none of that run; `false` where there is.
+/// Inserts the summary of a run; returns `false` if the run exists.
 pub(super) fn create(db: &Connection, run: &RunId, head: &RunSummary) -> WriteResult<bool> {
     let sql =
         "insert into run (id, pipeline, plan, status, code, started_at, finished_at, spent, score, outputs)
@@ -34,7 +34,7 @@ pub(super) fn create(db: &Connection, run: &RunId, head: &RunSummary) -> WriteRe
     put_head(db, sql, run, head)
 }
 
-/// Takes the place of the head of `run`; `false` where there is none.
+/// Replaces the summary of `run`; returns `false` if the run does not exist.
 pub(super) fn replace_head(db: &Connection, run: &RunId, head: &RunSummary) -> WriteResult<bool> {
     let sql =
         "update run set pipeline = ?2, plan = ?3, status = ?4, code = ?5, started_at = ?6, finished_at = ?7,
@@ -60,7 +60,7 @@ fn put_head(db: &Connection, sql: &str, run: &RunId, head: &RunSummary) -> Write
     Ok(changed > 0)
 }
 
-/// The number of the last fact of `run`, `None` where there is no such run.
+/// The number of the last fact of `run`; `None` if the run does not exist.
 pub(super) fn last(db: &Connection, run: &RunId) -> WriteResult<Option<u64>> {
     let sql = "select (select count(*) from run where id = ?1), (select max(seq) from fact where run = ?1)";
     let (runs, last): (i64, Option<i64>) =
@@ -68,7 +68,7 @@ pub(super) fn last(db: &Connection, run: &RunId) -> WriteResult<Option<u64>> {
     Ok((runs > 0).then(|| last.map_or(0, unsigned)))
 }
 
-/// Writes `rows` with the numbers after `last`.
+/// Inserts `rows` with the numbers after `last`.
 pub(super) fn facts(db: &Connection, run: &RunId, last: u64, rows: &[FactRow]) -> WriteResult<u64> {
     let sql = "insert into fact (run, seq, at, kind, address, attempt, body) values (?, ?, ?, ?, ?, ?, ?)";
     let mut statement = db.prepare_cached(sql)?;
@@ -89,7 +89,7 @@ pub(super) fn facts(db: &Connection, run: &RunId, last: u64, rows: &[FactRow]) -
     Ok(seq)
 }
 
-/// Leaves a signal; `None` if there is no such run.
+/// Inserts a signal; `None` if the run does not exist.
 pub(super) fn signal(db: &Connection, signal: &Signal) -> WriteResult<Option<u64>> {
     let sql = "insert into signal (run, address, question, command, value, by, at)
                select ?1, ?2, ?3, ?4, ?5, ?6, ?7 where exists (select 1 from run where id = ?1)";
@@ -105,7 +105,7 @@ pub(super) fn signal(db: &Connection, signal: &Signal) -> WriteResult<Option<u64
     Ok((written > 0).then(|| unsigned(db.last_insert_rowid())))
 }
 
-/// Says what a signal came to, unless that is known already.
+/// Sets the result of a signal, unless it already has one.
 pub(super) fn settle(db: &Connection, id: u64, settled: &Settled) -> WriteResult<()> {
     let sql = "update signal set seq = ?, refusal = ? where id = ? and seq is null and refusal is null";
     let (seq, refusal) = match settled {
@@ -115,7 +115,7 @@ pub(super) fn settle(db: &Connection, id: u64, settled: &Settled) -> WriteResult
     db.prepare_cached(sql)?.execute(params![seq, refusal, signed(id)]).map(drop)
 }
 
-/// Forgets `run`; `false` where there is none.
+/// Deletes `run`; returns `false` if it does not exist.
 pub(super) fn remove(db: &Connection, run: &RunId) -> WriteResult<bool> {
     db.execute("delete from fact where run = ?", [run.as_str()])?;
     db.execute("delete from signal where run = ?", [run.as_str()])?;

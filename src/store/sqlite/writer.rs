@@ -15,11 +15,11 @@ use crate::id::RunId;
 use crate::store::{Append, GcReport, Promise, Signal, StoreError};
 use crate::value::Digest;
 
-/// How often and how long a full disk is waited for.
+/// Number of retries on a full disk, and the pause between them.
 const WAITS: u32 = 20;
 const WAIT: Duration = Duration::from_millis(100);
 
-/// What the writer is asked to do, in the order in which it was asked.
+/// Job for the writer.
 pub(super) enum WriteJob {
     Blob { digest: Digest, at: Millis, bytes: Arc<[u8]> },
     Cache { key: Digest, at: Millis, text: Arc<str> },
@@ -32,7 +32,7 @@ pub(super) enum WriteJob {
 }
 
 impl WriteJob {
-    /// Bytes that may wait for the next fact; `None` where somebody waits for the job.
+    /// Bytes of a job that may wait for the next fact; `None` if a caller waits for it.
     pub(super) fn lazy_bytes(&self) -> Option<usize> {
         match self {
             Self::Blob { bytes, .. } => Some(bytes.len()),
@@ -43,7 +43,7 @@ impl WriteJob {
     }
 }
 
-/// What a job came to inside a transaction that is still open.
+/// Result of a job in an open transaction.
 #[derive(Clone, Debug, PartialEq)]
 enum JobResult {
     Last(u64),
@@ -51,7 +51,7 @@ enum JobResult {
     Refused(StoreError),
 }
 
-/// The only one who writes to the database: everything that is queued goes into one transaction.
+/// The only writer of the database: all queued jobs go into one transaction.
 pub(super) struct Writer {
     db: Connection,
     path: PathBuf,
@@ -61,8 +61,8 @@ pub(super) struct Writer {
     broken: HashMap<RunId, StoreError>,
 }
 
-/// The writer and what waits for it. Whoever holds the lock writes: the thread, or a caller that found nobody at it
-/// and spares itself the way to the thread and back.
+/// The writer and its queue. The holder of the lock writes: the thread, or a caller that found the writer
+/// idle, which saves two thread switches.
 pub(super) struct WriteQueue {
     pub(super) queue: JobQueue,
     pending: Arc<PendingWrites>,
@@ -75,7 +75,7 @@ impl WriteQueue {
         Self { queue: JobQueue::default(), pending, writer }
     }
 
-    /// Works until nobody can ask any more.
+    /// Processes jobs until the queue is closed.
     pub(super) fn run(&self) {
         let end = WriterEnd(self);
         while self.queue.wait() {
@@ -85,7 +85,7 @@ impl WriteQueue {
         drop(end);
     }
 
-    /// Writes what waits, on this thread if nobody is at it.
+    /// Writes queued jobs, on this thread if the writer is idle.
     pub(super) fn write_now(&self) {
         if let Ok(mut writer) = self.writer.try_lock() {
             self.write(&mut writer);
@@ -102,7 +102,7 @@ impl WriteQueue {
     }
 }
 
-/// However the writer's thread ends, nobody waits for it in vain.
+/// Fails all waiting callers when the writer thread ends for any reason.
 struct WriterEnd<'a>(&'a WriteQueue);
 
 impl Drop for WriterEnd<'_> {
@@ -118,8 +118,8 @@ impl Writer {
         Self { db, path, file, pending, last: HashMap::new(), broken: HashMap::new() }
     }
 
-    /// Writes the group, or, where that fails, each job by itself. Blobs and reusable outputs that could not be
-    /// written are given back: no fact is written before them.
+    /// Writes the group, or each job separately if that fails. Returns blobs and reusable outputs that
+    /// could not be written, so that no fact is written before them.
     fn commit(&mut self, group: Vec<WriteJob>) -> Vec<WriteJob> {
         if let Ok(outcomes) = self.transact(&group) {
             self.pending.set_trouble(None);
@@ -149,9 +149,10 @@ impl Writer {
         owed
     }
 
-    /// On a full disk it is tried again for a while: a program that filled it is about to be ended, and its files removed.
+    /// Runs a transaction. On a full disk it retries for a while, because a program that filled it may be
+    /// about to be ended and its files removed.
     fn transact(&mut self, jobs: &[WriteJob]) -> Result<Vec<JobResult>, StoreError> {
-        // SQLite would write on to a file that has no name any more, or beside one that was cut short.
+        // SQLite would continue to write to a deleted or truncated file.
         let now = FileState::of(&self.path);
         match (now, self.file) {
             (Some(now), Some(before)) if now.continues(before) => self.file = Some(now),
@@ -181,7 +182,7 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// Tells whoever waits.
+    /// Sends the result to the caller.
     fn finish(&mut self, job: WriteJob, outcome: &JobResult) {
         let result = match outcome {
             JobResult::Last(last) => Ok(*last),
@@ -208,14 +209,14 @@ impl Writer {
                     JobResult::Swept(swept) => Ok(*swept),
                     _ => result.map(|_| GcReport::default()),
                 };
-                // Nobody waits: it was swept all the same.
+                // The caller may be gone; the sweep is done anyway.
                 let _ = reply.send(swept);
             }
         }
     }
 }
 
-/// What a transaction changes: the database, and what the writer remembers of it.
+/// An open transaction: the database and the state of the writer.
 struct OpenTransaction<'a> {
     db: &'a Connection,
     last: &'a mut HashMap<RunId, u64>,

@@ -143,7 +143,7 @@ async fn a_model_writes_no_file_that_others_obey() {
         (".envrc", "obeyed by direnv"),
         ("app/.github/workflows/ci.yml", "obeyed by CI systems"),
         ("CLAUDE.md", "obeyed by coding agents"),
-        (".atoll/atoll.db", "holds the runs of Atoll"),
+        (".atoll/atoll.db", "contains the runs of Atoll"),
         ("read\u{202e}cod.exe", "invisible character U+202E"),
     ] {
         let text = format!("=== FILE: {path} ===\nx\n=== END FILE ===\n");

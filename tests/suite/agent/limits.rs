@@ -1,4 +1,4 @@
-//! What ends an agent that does not end by itself.
+//! Limits that end an agent that does not end by itself.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ async fn what_is_there_at_a_limit_is_the_result() {
     let more = json!({"turns": 2, "result": "r.json"});
     let output = step.run(&server.models(&CassetteMode::Off), with("work", more)).await.unwrap();
     assert_eq!((&output.value["n"], &output.value["agent"]["ended_by"]), (&json!(4), &json!("turns")));
-    // Without a result to bring, the files are what is wanted.
+    // Without a schema, the files are the result.
     let server = Server::start(acts).await;
     let step = Step::new();
     let output =

@@ -1,4 +1,4 @@
-//! A model that works through tools, turn by turn.
+//! A model that works with tools, turn by turn.
 
 use atoll::llm::CassetteMode;
 use atoll::verb::Class;
@@ -33,7 +33,7 @@ pub fn with(prompt: &str, more: Value) -> Value {
     with
 }
 
-/// What the tools brought, as request number `i` tells it.
+/// The results of the tools in request number `i`.
 fn brought(server: &Server, i: usize) -> Vec<String> {
     let body = server.body(i);
     let messages = body["messages"].as_array().unwrap().clone();
@@ -128,7 +128,7 @@ async fn tools_do_what_they_say_and_tell_what_goes_wrong() {
     assert!(told[8].contains("the nearest line is"), "{}", told[8]);
     assert_eq!(told[9], "wrote 10 bytes to new/deep.sh");
     assert_eq!(told[10], "nothing has changed: that is what new/deep.sh holds already");
-    assert!(told[11].contains("`..` leads outside"), "{}", told[11]);
+    assert!(told[11].contains("`..` is not allowed"), "{}", told[11]);
     assert!(told[12].contains("it is absolute"), "{}", told[12]);
     assert!(told[13].contains("No such file"), "{}", told[13]);
     assert!(told[14].contains("unknown field `file`"), "{}", told[14]);
@@ -168,8 +168,8 @@ async fn what_a_delivery_refuses_is_refused_at_once_and_hidden_characters_are_sh
     let told = brought(&server, last);
     let refused = "`.envrc` is refused: it is obeyed by direnv or mise, on entering the directory, and only the user can allow it";
     assert!(told[0].starts_with(refused), "{}", told[0]);
-    assert!(told[1].contains("`.atoll` holds the runs of Atoll"), "{}", told[1]);
-    assert!(told[2].contains("`.git` belongs to git"), "{}", told[2]);
+    assert!(told[1].contains("`.atoll` contains the runs of Atoll"), "{}", told[1]);
+    assert!(told[2].contains("`.git` is reserved for git"), "{}", told[2]);
     assert!(told[3].contains("a\\u{202e}gnp.exe holds the invisible character U+202E"), "{}", told[3]);
     assert!(told[4].contains("is obeyed by CI systems"), "{}", told[4]);
     assert_eq!(told[5], "wrote 10 bytes to AGENTS.md", "it came with the program");
@@ -245,7 +245,7 @@ async fn a_result_is_a_file_of_the_workspace() {
     assert!(!asked["tools"].to_string().contains("finish"));
     assert!(server.body(1)["messages"].to_string().contains("there is no file `out/report.json`"));
 
-    // A report of text, and no schema.
+    // A text report without a schema.
     let acts = [script([("write", json!({"path": "r.md", "content": "all good"}))]), vec![done()]].concat();
     let server = Server::start(acts).await;
     let step = Step::new();
@@ -376,7 +376,7 @@ async fn what_cannot_be_is_refused_before_anything_is_spent() {
         (json!({"idle": "0s"}), "is zero"),
         (json!({"result": "../x"}), "cannot be a file"),
         (json!({"model": "openai/unheard-of"}), "the price of `openai/unheard-of` is unknown"),
-        (json!({"model": "openrouter/x", "unknown_cost": "count"}), "takes no tools"),
+        (json!({"model": "openrouter/x", "unknown_cost": "count"}), "does not support tools"),
         (json!({"ignore": ["["]}), "the glob"),
         (json!({"cli": "clade"}), "unknown agent `clade`"),
         (json!({"tools": ["fly"]}), "cannot use its input"),

@@ -1,4 +1,4 @@
-//! What the page on agents shows is sound.
+//! The examples of the page on agents are valid.
 
 use crate::binary::Project;
 
@@ -14,7 +14,7 @@ fn its_pipelines_are_sound_and_its_settings_are_understood() {
     let (settings, pipelines): (Vec<_>, Vec<_>) =
         blocks().into_iter().partition(|block| block.starts_with("# atoll.toml"));
     assert_eq!((settings.len(), pipelines.len()), (2, 2));
-    // In a project's own `atoll.toml`, directories that become visible need trust.
+    // Readable directories in the `atoll.toml` of a project need trust.
     let project = Project::new().file("home/.config/atoll/models.toml", &settings.concat());
     for (n, pipeline) in pipelines.iter().enumerate() {
         let path = format!("pipelines/p{n}.toml");
@@ -23,7 +23,11 @@ fn its_pipelines_are_sound_and_its_settings_are_understood() {
     }
     let mistaken = settings.concat().replace("end    = \"done\"", "ende = \"done\"");
     project.write("home/.config/atoll/models.toml", &mistaken);
-    project.run(&["verbs"]).exits(3).stderr_has("unknown field `ende`").stderr_has("[agents.NAME] takes");
+    project
+        .run(&["verbs"])
+        .exits(3)
+        .stderr_has("unknown field `ende`")
+        .stderr_has("the keys of [agents.NAME] are");
 }
 
 #[test]

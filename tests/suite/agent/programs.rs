@@ -1,5 +1,5 @@
-//! Programs that work by themselves, here as scripts that print what the real ones publish: done, hung, endless, crashed,
-//! and those that leave children behind.
+//! External coding agents, here as scripts with the published output formats: finished, hanging, endless,
+//! crashed, and with leftover children.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -18,14 +18,14 @@ use crate::llm::server::Server;
 use crate::scenario::QuickClock;
 use crate::services::house;
 
-/// What every script begins with: a line for a beginning, one for an answer, one for an end.
+/// Beginning of every script: functions for the first line, an answer and the end.
 const HEAD: &str = r#"#!/bin/sh
 init() { echo '{"type":"system","subtype":"init","session_id":"s"}'; }
 answer() { echo "{\"type\":\"assistant\",\"message\":{\"id\":\"m$1\",\"usage\":{\"input_tokens\":1000,\"output_tokens\":100}}}"; }
 result() { echo "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":false,\"result\":\"all done\",\"num_turns\":2,\"total_cost_usd\":0.25,\"structured_output\":$1,\"usage\":{\"input_tokens\":2000,\"output_tokens\":200}}"; }
 "#;
 
-/// A script of the tests' own, where a sandbox can see it.
+/// A script of the tests that is visible in a sandbox.
 struct Script {
     dir: tempfile::TempDir,
 }
@@ -37,7 +37,7 @@ impl Script {
 
     fn below(place: &Path, body: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("agent-").tempdir_in(place).unwrap();
-        // The user of a sandbox is another one.
+        // A sandbox has another user.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("claude");
         std::fs::write(&path, format!("{HEAD}{body}\n")).unwrap();
@@ -54,7 +54,7 @@ async fn models() -> Models {
     Server::start([]).await.models(&CassetteMode::Off)
 }
 
-/// Has a script work on this machine as it is.
+/// Runs a script on this machine without a sandbox.
 async fn work(mut step: Step, body: &str, more: Value) -> (Result<Output<Value>, Failure>, Step) {
     let script = Script::new(body);
     step.agents = script.agents();
@@ -266,7 +266,7 @@ async fn a_stop_from_outside_ends_it() {
     assert_eq!(
         (&saved[0]["attempt"], &spent["calls"], &spent["tokens_in"], &spent["tokens_out"]),
         (&json!(1), &json!(1), &json!(1000), &json!(100)),
-        "also for a crash"
+        "also after a crash"
     );
     assert_eq!(processes_with(&late), [""; 0]);
 }
@@ -289,7 +289,7 @@ async fn in_a_sandbox_it_sees_its_own_files_and_no_others() {
         let output = step.run(&models().await, with).await.unwrap().value;
         assert_eq!(step.text(&output, "where"), "/atoll/work\n/atoll/aside/home\n");
         assert!(step.text(&output, "home").contains(".conf"));
-        assert!(!step.text(&output, "no").is_empty(), "the machine's own secrets are out of sight");
+        assert!(!step.text(&output, "no").is_empty(), "secrets of the machine are not readable");
         assert!(step.text(&output, "around").contains("/root"), "{}", step.text(&output, "around"));
         assert_eq!(step.text(&output, "a"), "1\nmore\n");
         step.leaves_nothing();

@@ -1,5 +1,5 @@
-//! The vendors' own agents as `tests/setup/agents.sh` installs them, at work in a sandbox against a server that speaks the
-//! vendor's published format. Where they are missing these tests are skipped by name.
+//! The real agents of the vendors, as installed by `tests/setup/agents.sh`, in a sandbox against a server
+//! with the published format of the vendor. Without them these tests are reported as skipped.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ use crate::llm::wire;
 use crate::scenario::peers::skip;
 use crate::services::house;
 
-/// A vendor: calls of the model are answered in order, everything else there is not.
+/// A vendor: model calls are answered in order, anything else is not found.
 #[derive(Clone)]
 struct Vendor {
     base: String,
@@ -66,7 +66,7 @@ fn stream(act: Act) -> String {
     }
 }
 
-/// Where the program is, after saying so where it or a sandbox is missing.
+/// Path of the program; `None` after a note if it or a sandbox is missing.
 async fn installed(name: &str, test: &str) -> Option<PathBuf> {
     house(RuntimeKind::Process, test).await?;
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/agents/node_modules/.bin").join(name);
@@ -84,7 +84,7 @@ fn models() -> Models {
     Models::new(Registry::embedded().unwrap(), Arc::new(secrets), cassette)
 }
 
-/// Has the real program work, and gives its output with the step.
+/// Runs the real program, and returns its output with the step.
 async fn work(agents: String, with: Value, schema: bool) -> (Value, Step, atoll::meter::Meter) {
     struct Keys(EnvSecrets);
     impl atoll::verb::Secrets for Keys {
@@ -167,7 +167,7 @@ async fn codex_works_and_is_paid() {
     let (output, step, spent) = work(agents, with, true).await;
     assert_eq!(output["n"], 3);
     assert_eq!(step.text(&output["agent"], "hello.txt"), "hi\n");
-    assert!(vendor.seen()[0]["text"].to_string().contains("json_schema"), "it is held to the schema");
+    assert!(vendor.seen()[0]["text"].to_string().contains("json_schema"), "the schema is enforced");
     // 1,200 at 1.25 $, 800 cached at 0.125 $, 200 written at 10 $ a million
     let expected = [
         ("calls", 1.0),

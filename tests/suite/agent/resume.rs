@@ -1,4 +1,4 @@
-//! An agent that was cut off goes on: no answer that is there is asked for again.
+//! An interrupted agent continues: no recorded answer is requested again.
 
 use std::io::BufReader;
 use std::process::Stdio;
@@ -42,19 +42,15 @@ async fn an_attempt_goes_on_where_the_last_one_was() {
     let output = step.run(&models, input.clone()).await.unwrap();
     let report = &output.value["agent"];
     assert_eq!((server.seen().len(), &report["turns"]), (5, &json!(4)));
-    assert_eq!(
-        output.spent.get("calls").to_bits(),
-        2.0_f64.to_bits(),
-        "what the first attempt cost is its own"
-    );
+    assert_eq!(output.spent.get("calls").to_bits(), 2.0_f64.to_bits(), "the first attempt has its own cost");
     assert_eq!(report["spent"]["calls"], json!(4));
     let paths: Vec<_> = report["changes"].as_array().unwrap().iter().map(|c| c["path"].clone()).collect();
     assert_eq!(paths, ["a", "b", "c"]);
-    // What the first attempt was about to say is said by the second, to the letter.
+    // The second attempt sends exactly what the first one was about to send.
     assert_eq!(server.body(2)["messages"], server.body(3)["messages"]);
     assert_eq!(step.saved().last().unwrap()["before"]["calls"], json!(2));
 
-    // Another input begins anew, and so does one whose conversation is lost.
+    // Another input starts again, and so does one whose conversation is lost.
     for (prompt, cursor) in
         [("something else", saved[1].clone()), ("work", json!({"key": "?"})), ("work", Value::Null)]
     {
@@ -116,7 +112,8 @@ async fn kill_9_in_the_middle_repeats_no_more_than_the_call_in_flight() {
     let (ran, left) = ran.await.unwrap();
     assert_eq!(ran["outputs"], json!({"turns": 5, "files": ["a", "b", "c", "d"]}));
     assert_eq!(server.seen().len(), 5 + KILLS, "each kill repeats the call that was in flight, and no other");
-    // Every answer is booked once, and what was in flight at a kill with what the same call cost when it was answered.
+    // Every answer is booked once, and a call that was in flight at a kill counts with the cost of the
+    // repeated call.
     let spent = &ran["spent"];
     assert_eq!(
         (&spent["calls"], &spent["lost"], &spent["estimated"]),
@@ -127,7 +124,7 @@ async fn kill_9_in_the_middle_repeats_no_more_than_the_call_in_flight() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A program that says what one answer cost and then waits for ever; where it is started again, it is done at once.
+/// A program that reports the cost of one answer and then waits forever; after a restart it finishes at once.
 const SLEEPER: &str = r#"#!/bin/sh
 if [ -e "$0.again" ]; then
     echo '{"type":"result","is_error":false,"result":"done","num_turns":1,"total_cost_usd":0.25,"usage":{"input_tokens":500,"output_tokens":50}}'
@@ -154,7 +151,7 @@ sandbox = SANDBOX
 text = "steps.work.output.text"
 "#;
 
-/// A project in which a program works that waits for ever, a number that its processes have, and its place.
+/// A project with a program that waits forever, a number that identifies its processes, and its directory.
 fn employer(sandbox: bool) -> (Project, String, tempfile::TempDir) {
     use std::os::unix::fs::PermissionsExt;
     let span = format!("{}.{}", 91_000 + u32::from(sandbox), std::process::id());
@@ -173,7 +170,7 @@ fn employer(sandbox: bool) -> (Project, String, tempfile::TempDir) {
     (project, span, place)
 }
 
-/// Runs it until its children are there, and kills it.
+/// Runs it until its children exist, and kills it.
 fn kill_at_work(project: &Project, span: &str) {
     let mut command = project.command(&["run", "employ", "--quiet", "--allow-host", "--events", "-"]);
     command.stderr(Stdio::null());
@@ -181,14 +178,15 @@ fn kill_at_work(project: &Project, span: &str) {
     let mut events = BufReader::new(group.child.stdout.take().unwrap());
     Group::read_until(&mut events, "cursor_saved");
     while processes_with(&format!("sleep {span}")).len() < 2 {
-        assert!(group.child.try_wait().unwrap().is_none(), "it ended before its children were there");
+        assert!(group.child.try_wait().unwrap().is_none(), "it ended before its children existed");
         std::thread::yield_now();
     }
-    // Only this process: what it started is not of its group.
+    // Only this process: its children are in other groups.
     nix::sys::signal::kill(group.pid(), Signal::SIGKILL).unwrap();
     assert!(was_killed(group.wait()));
     group.wait_for_all();
-    // The system ends them with the first process of the sandbox, a moment after the kill; a rest would make this time out.
+    // The system ends them with the first process of the sandbox, a moment after the kill; leftover
+    // processes would make this time out.
     while !processes_with(&format!("sleep {span}")).is_empty() {
         std::thread::yield_now();
     }
@@ -210,7 +208,7 @@ async fn a_killed_run_leaves_nothing_in_its_sandbox() {
         return;
     }
     let (project, span, _place) = employer(true);
-    // Where the sandbox lets it write.
+    // A directory that is writable in the sandbox.
     let place = project.read("home/.config/atoll/models.toml");
     let script = place.split('\'').nth(1).unwrap();
     let text = std::fs::read_to_string(script).unwrap().replace("$0.again", "/tmp/again");

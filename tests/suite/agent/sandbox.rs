@@ -18,7 +18,7 @@ fn run(line: &str) -> (&'static str, Value) {
     ("run", json!({ "command": line }))
 }
 
-/// What the tools brought when these calls were made, and the step with its output.
+/// The results of these tool calls, and the step with its output.
 async fn brought(calls: Vec<(&str, Value)>, more: Value) -> (Vec<String>, Step, Value) {
     let count = calls.len();
     let server = Server::start(script(calls).into_iter().chain([Act::Stream(openai("done", "stop"))])).await;
@@ -42,7 +42,7 @@ async fn commands_work_on_the_files_and_reach_nothing_else() {
     let calls = vec![
         run("pwd; cat a.txt; ./bin/run.sh"),
         ("write", json!({"path": "deep/b.txt", "content": "two\n"})),
-        // What a tool wrote, a command may change, and the reverse.
+        // A command can change files of a tool, and the reverse.
         run("echo more >> deep/b.txt && echo made > deep/c.txt && rm a.txt"),
         ("edit", json!({"path": "deep/c.txt", "find": "made", "replace": "mended"})),
         run("cat /etc/shadow; ls /root /home; ls /; env"),
@@ -63,7 +63,7 @@ async fn commands_work_on_the_files_and_reach_nothing_else() {
     assert!(told[6].contains("Read-only file system") && told[6].ends_with("exit code 3"), "{}", told[6]);
     assert!(told[8].contains("it leads out of the directory"), "{}", told[8]);
     assert!(told[9].starts_with("up/escaped: "), "{}", told[9]);
-    assert!(told[10].contains("it is no regular file"), "{}", told[10]);
+    assert!(told[10].contains("it is not a regular file"), "{}", told[10]);
     let changes: Vec<_> = output["changes"]
         .as_array()
         .unwrap()

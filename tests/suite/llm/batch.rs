@@ -1,4 +1,4 @@
-//! Batches: what is gathered, what it costs, what becomes of each request, and that nothing is submitted twice.
+//! Batches: collecting requests, costs, outcomes of requests, and no double submission.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use super::bureau::{Bureau, Ending, Lot, Making};
 use super::server::{self, Act, Server, openai};
 use crate::scenario::QuickClock;
 
-/// A model of each vendor that takes batches, and what one request of these tests costs there.
+/// A model of each vendor with batches, and the cost of one request of these tests.
 const MODELS: [(&str, f64); 4] = [
     // 600 at 0.40 $, 400 cached at 0.10 $, 100 written at 1.60 $ a million: half of it
     ("gpt-4.1-mini", 0.000_22),
@@ -24,7 +24,7 @@ const MODELS: [(&str, f64); 4] = [
     ("gemini-2.5-flash", 0.000_221),
 ];
 
-/// One attempt that asks in a batch, with the cursors that it saves.
+/// One attempt in batch mode, with its saved cursors.
 pub(super) struct Attempt {
     pub(super) step: Step,
     saved: Arc<Mutex<Vec<Value>>>,
@@ -45,7 +45,7 @@ impl Attempt {
         Self { step, saved }
     }
 
-    /// The attempt after this one, which begins with what this one has saved last.
+    /// The next attempt, which starts with the last saved cursor.
     fn next(&self) -> Self {
         let mut next = Self::new(0);
         next.step.cx.address = self.step.cx.address.clone();
@@ -59,7 +59,7 @@ impl Attempt {
         self.saved.lock().unwrap().last().cloned()
     }
 
-    /// What the last cursor says of the one request.
+    /// The entry of the only request in the last cursor.
     fn note(&self) -> Value {
         let cursor = self.cursor().unwrap_or_default();
         cursor["batches"].as_object().and_then(|notes| notes.values().next()).cloned().unwrap_or_default()
@@ -74,7 +74,7 @@ pub(super) fn with(model: &str, prompt: &str) -> Value {
     json!({"model": model, "prompt": prompt, "mode": "batch"})
 }
 
-/// What comes of asking each of `prompts` at the same time, and the attempts.
+/// Sends `prompts` at the same time; returns the outcomes and the attempts.
 async fn ask_all(
     bureau: &Bureau,
     model: &str,
@@ -105,7 +105,7 @@ async fn many_requests_are_one_batch_at_half_the_price() {
             assert_eq!(
                 output.value["text"],
                 format!("to: {prompt}"),
-                "{model}: results come in another order"
+                "{model}: results are in another order"
             );
             let (spent, calls) = (output.spent.get("usd"), output.spent.get("calls"));
             assert!((spent - usd).abs() < 1e-9 && (calls - 1.0).abs() < 1e-9, "{model}: {spent}");
@@ -139,7 +139,11 @@ async fn each_request_has_its_own_fate() {
         assert!(failure(1).message.contains("messages: too odd"), "{model}: {}", failure(1));
         for i in [2, 3] {
             assert_eq!(failure(i).class, Class::Transient, "{model}: {}", failure(i));
-            assert!(failure(i).message.contains("was not asked: its batch "), "{model}: {}", failure(i));
+            assert!(
+                failure(i).message.contains("did not process the request: its batch "),
+                "{model}: {}",
+                failure(i)
+            );
             assert_eq!(outcomes[i].0.note(), json!({"lost": 1}), "{model}: it is asked anew");
         }
         assert_eq!(failure(4).class, Class::Refused, "{model}: {}", failure(4));
@@ -147,7 +151,7 @@ async fn each_request_has_its_own_fate() {
         assert_eq!(
             outcomes[4].0.cursor().unwrap(),
             json!({"batches": {}, "kept": true}),
-            "{model}: what was refused is over"
+            "{model}: a refused request is finished"
         );
         assert_eq!(outcomes[0].0.saved.lock().unwrap().len(), 2);
         assert_eq!(bureau.counts().made, 1);
@@ -253,7 +257,7 @@ async fn a_wrong_key_makes_no_batch() {
     assert!(failure.hint.unwrap().contains("OPENAI_API_KEY"));
 }
 
-/// An attempt that was cut off when its batch was made (`known`) or just before that was noted.
+/// An attempt that was interrupted when its batch was created (`known`), or just before that was recorded.
 async fn cut_off(bureau: &Bureau, model: &str, known: bool) -> Attempt {
     let attempt = Attempt::new(0);
     let models = bureau.models(1, &CassetteMode::Off);
@@ -312,7 +316,7 @@ async fn a_note_without_a_batch_is_no_batch() {
     for (model, _) in MODELS {
         let bureau = Bureau::start().await.making([Making::Mute]);
         let before = cut_off(&bureau, model, false).await;
-        // Another account: what was made there is not here, but a batch of somebody else that looks like it.
+        // Another account: its batch is not listed here, but a similar batch of another user is.
         let other = Bureau::start().await;
         ask_one(&other, model, &Attempt::new(7)).await.unwrap();
         let output = ask_one(&other, model, &before.next()).await.unwrap();
@@ -354,7 +358,7 @@ async fn samples_are_entries_of_one_batch_and_a_fetched_answer_is_paid_once() {
     assert_eq!((&output.value, bureau.batches()[0].entries.len()), (&json!({"score": 4}), 3));
     assert!(output.spent.get("calls") > 2.9);
 
-    // Stopped after two of three had come in and were counted.
+    // Stopped after two of three answers were received and counted.
     let mut next = attempt.next();
     let mut cursor = next.step.cx.cursor.take().unwrap();
     for (_, note) in cursor["batches"].as_object_mut().unwrap().iter_mut().take(2) {
@@ -421,7 +425,8 @@ async fn an_empty_answer_is_asked_for_once_more_in_another_batch() {
         let cursor = attempt.cursor().unwrap();
         assert_eq!(cursor["batches"].as_object().unwrap().len(), left, "{cursor}");
         if good {
-            // Stopped here, the next attempt fetches both, asks for none, and pays for none that was counted.
+            // If it is stopped here, the next attempt fetches both, sends no request, and does not count
+            // them again.
             let output = attempt.next().ask(&models, &with("gpt-4.1-mini", "hi")).await.unwrap();
             assert_eq!((&output.value["text"], bureau.counts().made), (&json!("hello"), 2));
             assert!((output.spent.get("calls") - 1.0).abs() < 1e-9, "{:?}", output.spent);
@@ -457,11 +462,11 @@ async fn whoever_takes_no_batches_is_refused_at_once() {
     for (model, words, hint) in [
         (
             "local/qwen",
-            "`local/qwen` cannot be asked in batches: local takes none",
-            "leave out `mode = \"batch\"`",
+            "`local/qwen` cannot be used in batches: local does not support them",
+            "remove `mode = \"batch\"`",
         ),
-        ("ollama/x", "ollama takes none", "Anthropic, Gemini and OpenAI"),
-        ("dear", "`openai/dear` has no price in batches", "add `batch = 0.5` to its price"),
+        ("ollama/x", "ollama does not support them", "Anthropic, Gemini and OpenAI"),
+        ("dear", "the batch price of `openai/dear` is unknown", "add `batch = 0.5` to its price"),
     ] {
         let failure = Attempt::new(0).ask(&models, &with(model, "hi")).await.unwrap_err();
         assert_eq!(failure.class, Class::Permanent);
@@ -470,7 +475,7 @@ async fn whoever_takes_no_batches_is_refused_at_once() {
             "{failure:?}"
         );
     }
-    // Of a list the first is asked, and nobody else.
+    // Only the first model of a list is used.
     let bureau = Bureau::start().await.making([Making::Locked]);
     let asked = json!({"model": ["gpt-4.1-mini", "claude-haiku-4-5"], "prompt": "hi", "mode": "batch"});
     let failure = Attempt::new(0).ask(&bureau.models(1, &CassetteMode::Off), &asked).await.unwrap_err();
@@ -492,7 +497,7 @@ async fn a_tape_is_the_same_in_either_mode() {
             let replaying = server::models("http://127.0.0.1:9/v1", &CassetteMode::Replay(tape.clone()));
             let attempt = Attempt::new(0);
             let output = attempt.ask(&replaying, &asked).await.unwrap();
-            assert_eq!((&output.value, attempt.cursor()), (&recorded.value, None), "no batch is made");
+            assert_eq!((&output.value, attempt.cursor()), (&recorded.value, None), "no batch is created");
             assert!((output.spent.get("usd") - usd).abs() < 1e-9, "{asked}");
         }
     }

@@ -1,4 +1,4 @@
-//! Options of requests that a provider refuses in a batch.
+//! Options that a provider refuses in a batch.
 
 use std::sync::Arc;
 
@@ -47,12 +47,12 @@ async fn an_option_that_is_refused_in_a_batch_is_left_out_of_the_next() {
             assert_eq!(output.spent.get("calls").to_bits(), 1.0_f64.to_bits(), "a refusal costs nothing");
             said += &attempt.step.said().0;
         }
-        assert!(said.contains("asked again"), "{words}: {said}");
+        assert!(said.contains("repeated the request"), "{words}: {said}");
         let batches = bureau.batches();
         let sizes: Vec<usize> = batches.iter().map(|batch| batch.entries.len()).collect();
         assert_eq!(sizes, [2, 2], "{words}: those that were refused share the next batch");
         assert!(batches[1].entries.iter().all(|(_, line)| line["body"].get(field).is_none()), "{words}");
-        // It is known from then on.
+        // The refusal is known from then on.
         let models = &models;
         let asked = ["three", "four"].into_iter().enumerate().map(|(number, prompt)| {
             let mut attempt = Attempt::new(7 + number);

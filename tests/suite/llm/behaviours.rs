@@ -1,4 +1,4 @@
-//! What servers send that is not in any description, or only at its end: each in every dialect in which it can occur.
+//! Undocumented and unusual behaviour of servers, in every wire format in which it can occur.
 
 use atoll::llm::CassetteMode;
 use atoll::verb::{Class, Failure, Output};
@@ -14,7 +14,7 @@ pub(super) const GEMINI: &str = "gemini-2.5-pro";
 pub(super) const RESPONSES: &str = "openai-responses/gpt-5";
 pub(super) const OLLAMA: &str = "ollama/x";
 
-/// What comes of asking `model` at a server that acts like this, and the server.
+/// The outcome of a request to `model` at a server with this behaviour, and the server.
 pub(super) async fn asked(
     model: &str,
     acts: impl IntoIterator<Item = Act>,
@@ -53,7 +53,7 @@ fn whole(body: &Value) -> Act {
     Act::Plain(200, vec![("content-type", "application/json")], body.to_string())
 }
 
-/// Messages whose one block is this, with these pieces, and the end that is said of it.
+/// An Anthropic stream with one block, its pieces and the stop reason.
 fn messages(block: &Value, pieces: &[Value], end: &Value) -> String {
     let start = json!({"type": "message_start", "message": {"model": "claude-x", "content": [], "usage": {"input_tokens": 10, "output_tokens": 1}}});
     let begin = json!({"type": "content_block_start", "index": 0, "content_block": block});
@@ -212,7 +212,7 @@ async fn an_empty_answer_is_asked_for_again_and_rejected_if_it_stays_so() {
             OPENAI,
             Act::Stream(openai("<think>hm</think>\n", "stop")),
             Act::Stream(openai("hello", "stop")),
-            "only thought and said nothing",
+            "returned only thoughts and no answer",
         ),
         (ANTHROPIC, Act::Stream(silent()), Act::Stream(anthropic("hello", "end_turn")), "`end_turn`"),
         (GEMINI, Act::Stream(gemini("", "STOP")), Act::Stream(gemini("hello", "STOP")), "only thought"),
@@ -238,7 +238,7 @@ async fn an_empty_answer_is_asked_for_again_and_rejected_if_it_stays_so() {
         assert!(output.spent.get("calls") > 1.9, "both were paid for");
         assert!(step.said().0.contains("asking again"), "{}", step.said().0);
         let keys: Vec<_> = server.seen().iter().map(|seen| seen.headers["idempotency-key"].clone()).collect();
-        assert_ne!(keys[0], keys[1], "the same key could bring the same answer");
+        assert_ne!(keys[0], keys[1], "the same key could return the same answer");
 
         let (out, server, _) = asked(model, [empty.clone(), empty], json!({})).await;
         let failure = out.unwrap_err();
@@ -282,7 +282,9 @@ async fn thoughts_that_reach_the_limit_are_no_answer_and_not_asked_for_again() {
             let failure = out.unwrap_err();
             assert_eq!((failure.class, server.seen().len()), (Class::Rejected, 1), "{model}: {failure}");
             assert!(
-                failure.message.contains("only thought and said nothing, and reached its limit of 50 tokens"),
+                failure
+                    .message
+                    .contains("returned only thoughts and no answer, and reached its limit of 50 tokens"),
                 "{model}: {failure}"
             );
             assert!(failure.hint.unwrap().contains("max_tokens"));

@@ -1,5 +1,4 @@
-//! A provider on loopback that takes batches as OpenAI, Anthropic and Gemini publish it, and does with them what a test
-//! says.
+//! A batch server on loopback with the published APIs of OpenAI, Anthropic and Gemini, controlled by tests.
 #![expect(clippy::disallowed_methods, reason = "a server of the tests' own")]
 
 use std::collections::VecDeque;
@@ -18,18 +17,18 @@ use super::server;
 
 pub use super::paper::{Batch, Ending, Lot};
 
-/// How the call that makes a batch is answered.
+/// Answer to the call that creates a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Making {
     /// As published.
     Well,
-    /// The batch is made, and the answer never comes.
+    /// The batch is created, and there is no answer.
     Mute,
-    /// The batch is made, and the answer is 500.
+    /// The batch is created, and the answer is 500.
     Broken,
-    /// No batch is made, and the answer is 500.
+    /// No batch is created, and the answer is 500.
     Failed,
-    /// No batch is made, and the answer is 401.
+    /// No batch is created, and the answer is 401.
     Locked,
 }
 
@@ -39,30 +38,30 @@ struct Desk {
     batches: Vec<Batch>,
     endings: VecDeque<Ending>,
     makings: VecDeque<Making>,
-    /// Batches end when they are looked at for the first time, unless they are held.
+    /// Batches end at the first poll, unless they are held.
     held: bool,
-    /// The next so many looks at a batch do not find it.
+    /// Number of further polls that do not find a batch.
     hidden: usize,
-    /// Lines before all results that are none of them.
+    /// Invalid lines before all results.
     strays: &'static [&'static str],
     rule: Rule,
     calls: Vec<String>,
 }
 
-/// What was counted so far.
+/// Counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Batches that were made.
+    /// Created batches.
     pub made: usize,
-    /// Looks at a batch.
+    /// Polls of a batch.
     pub looks: usize,
-    /// Calls for results, of those who give them apart.
+    /// Calls for results, if they are separate.
     pub fetched: usize,
     /// Calls of any kind.
     pub calls: usize,
 }
 
-/// The server; it ends with the test.
+/// The server, which ends with the test.
 #[derive(Clone)]
 pub struct Bureau {
     pub base: String,
@@ -71,17 +70,17 @@ pub struct Bureau {
 }
 
 impl Bureau {
-    /// A bureau whose answers repeat the request: `to: …`.
+    /// A server whose answers repeat the request: `to: …`.
     pub async fn start() -> Self {
         Self::ruled(|text| Lot::Answer(format!("to: {text}"), "stop")).await
     }
 
-    /// A bureau where `rule` says what becomes of a request by its last text.
+    /// A server in which `rule` decides the outcome of a request by its last text.
     pub async fn ruled(rule: impl Fn(&str) -> Lot + Send + Sync + 'static) -> Self {
         Self::judging(move |_, text| rule(text)).await
     }
 
-    /// The same by all of the request.
+    /// A server in which `rule` decides by the whole request.
     pub async fn judging(rule: impl Fn(&Value, &str) -> Lot + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -107,37 +106,37 @@ impl Bureau {
         self.desk.lock().unwrap()
     }
 
-    /// How the next batches end.
+    /// Sets the end of the next batches.
     pub fn ending(self, endings: impl IntoIterator<Item = Ending>) -> Self {
         self.desk().endings.extend(endings);
         self
     }
 
-    /// How the next calls that make a batch are answered.
+    /// Sets the answers to the next calls that create a batch.
     pub fn making(self, makings: impl IntoIterator<Item = Making>) -> Self {
         self.desk().makings.extend(makings);
         self
     }
 
-    /// Batches go on and on.
+    /// Holds batches, so that they do not end.
     pub fn hold(self) -> Self {
         self.desk().held = true;
         self
     }
 
-    /// The next `looks` at a batch do not find it.
+    /// The next `looks` polls do not find a batch.
     pub fn hide(self, looks: usize) -> Self {
         self.desk().hidden = looks;
         self
     }
 
-    /// Results begin with these lines.
+    /// Adds lines before the results.
     pub fn straying(self, strays: &'static [&'static str]) -> Self {
         self.desk().strays = strays;
         self
     }
 
-    /// They end.
+    /// Releases held batches.
     pub fn let_go(&self) {
         self.desk().held = false;
     }
@@ -151,7 +150,7 @@ impl Bureau {
         self.desk().calls.clone()
     }
 
-    /// Waits until `enough` holds of what was counted.
+    /// Waits until `enough` holds for the counters.
     pub async fn until(&self, enough: impl FnMut(&Counts) -> bool) -> Counts {
         *self.counts.subscribe().wait_for(enough).await.unwrap_or_else(|_| unreachable!("it is held here"))
     }
@@ -160,13 +159,14 @@ impl Bureau {
         *self.counts.borrow()
     }
 
-    /// The registry with the vendors moved here, where every batch of `size` is closed at once and any other stays open.
+    /// The registry with the vendors at this server. A batch of `size` is closed at once, any other stays
+    /// open.
     pub fn models(&self, size: usize, mode: &CassetteMode) -> Models {
         server::models_described(&terms(size), &self.base, mode)
     }
 }
 
-/// Facts about providers by which a batch is closed when it has `size` requests, and not before.
+/// Provider settings by which a batch is closed exactly when it has `size` requests.
 pub fn terms(size: usize) -> String {
     let terms = format!("batch = {{ gather = \"30s\", poll = [\"20ms\", \"50ms\"], requests = {size} }}\n");
     ["openai", "openai-responses", "anthropic", "gemini"]

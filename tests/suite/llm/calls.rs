@@ -1,14 +1,14 @@
-//! Answers that call tools, in every wire format as it is published.
+//! Answers with tool calls, in every published wire format.
 
 use serde_json::{Value, json};
 
 use super::server::{Act, named, openai_chunk, openai_close};
 use super::wire::{gemini_event, response, responses_event};
 
-/// A call: its id, the tool, the text of its input.
+/// A call: id, tool, and text of its input.
 pub type Call<'a> = (&'a str, &'a str, &'a str);
 
-/// Says `text` and calls tools, in the format of `kind`.
+/// An answer with `text` and tool calls, in the format of `kind`.
 pub fn act(kind: &str, text: &str, calls: &[Call<'_>]) -> Act {
     match kind {
         "openai" => Act::Stream(openai(text, calls)),
@@ -20,7 +20,7 @@ pub fn act(kind: &str, text: &str, calls: &[Call<'_>]) -> Act {
     }
 }
 
-/// A text in two halves, as it comes in.
+/// A text in two pieces.
 fn halves(text: &str) -> [&str; 2] {
     let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
     let (a, b) = text.split_at(middle);
@@ -102,7 +102,7 @@ pub fn responses(text: &str, calls: &[Call<'_>]) -> String {
     events.iter().map(responses_event).collect()
 }
 
-/// Gemini, whose calls come whole and with a signature.
+/// Gemini, whose calls are complete and have a signature.
 pub fn gemini(text: &str, calls: &[Call<'_>]) -> String {
     let call = |(n, (_, name, input)): (usize, &Call<'_>)| {
         let mut part = json!({"functionCall": {"name": name, "args": parsed(input)}});
@@ -116,7 +116,7 @@ pub fn gemini(text: &str, calls: &[Call<'_>]) -> String {
     gemini_event(&parts, &Value::Null) + &gemini_event(&json!([{"text": ""}]), &json!("STOP"))
 }
 
-/// Ollama, whose calls come whole and without ids.
+/// Ollama, whose calls are complete and have no ids.
 pub fn ollama(text: &str, calls: &[Call<'_>]) -> String {
     let head = |message: Value, done: bool| json!({"model": "small:1b", "created_at": "2026-11-20T10:00:00.1Z", "message": message, "done": done});
     let calls: Value = calls

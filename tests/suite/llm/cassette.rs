@@ -1,4 +1,4 @@
-//! Record, replay, fill; what a miss says; what is never on a cassette.
+//! Recording, replaying and filling cassettes; messages for missing answers; data that is never recorded.
 #![expect(clippy::disallowed_methods, reason = "reads the files that are looked at")]
 
 use std::path::Path;
@@ -75,7 +75,7 @@ async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     );
 
     let lines = lines(&path);
-    assert_eq!(lines.len(), 4, "a continuation is an answer of its own");
+    assert_eq!(lines.len(), 4, "a continuation is a separate answer");
     assert_eq!((&lines[0]["index"], &lines[3]["index"]), (&json!(0), &json!(1)));
     assert_eq!(lines[0]["key"], lines[3]["key"]);
     assert_eq!(lines[0]["request"]["messages"][0]["content"], "first");
@@ -164,7 +164,7 @@ async fn filling_asks_only_for_what_is_missing() {
     let path = dir.path().join("run.jsonl");
     let server = Server::start(["one", "two"].map(|text| Act::Stream(openai(text, "stop")))).await;
     Step::new().run(&server.models(&CassetteMode::Fill(path.clone())), ask("one")).await.unwrap();
-    // A crash in the middle of a line loses that line alone.
+    // A crash in the middle of a line loses only that line.
     let whole = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{whole}{}", &whole[..40])).unwrap();
     let filling = server.models(&CassetteMode::Fill(path.clone()));
@@ -212,5 +212,5 @@ fn an_unusable_cassette_says_where() {
     assert!(error.message.contains("cannot be read"), "{error}");
     std::fs::write(&path, "{}\n").unwrap();
     let error = Cassette::open(&CassetteMode::Fill(path)).err().unwrap();
-    assert!(error.message.contains("line 1 is no recorded answer"), "{error}");
+    assert!(error.message.contains("line 1 is not a recorded answer"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The wire formats beside the first two, and what all of them can and cannot say.
+//! The other wire formats, and what each of them can express.
 #![expect(clippy::disallowed_methods, reason = "writes the pictures that are shown")]
 
 use atoll::llm::CassetteMode;
@@ -9,7 +9,7 @@ use super::server::{Act, KEY, Server, openai};
 use super::wire::{self, anthropic_tool, gemini, ollama, openai_tool, responses};
 use super::{Step, meter, verdict};
 
-/// A request with everything that can be said.
+/// A request with all options.
 fn everything(model: &str) -> Value {
     json!({"model": model, "system": "be kind", "prompt": "greet", "temperature": 0.5, "max_tokens": 64, "seed": 7,
         "stop": ["END"], "effort": "high"})
@@ -31,7 +31,7 @@ async fn responses_go_over_the_wire_as_published() {
         json!({"text": "Grüße, Welt", "model": "openai-responses/gpt-x-2026", "stop": "end",
             "usage": {"tokens_in": 1000, "tokens_out": 100, "cache_read": 400, "cache_write": 0}})
     );
-    // The price is that of the same model behind the other interface.
+    // The price is that of the same model in the other interface.
     assert_eq!(output.spent.plain(), meter(&spent()).with("usd", 0.000_44));
     assert_eq!(
         server.body(0),
@@ -86,7 +86,7 @@ async fn gemini_goes_over_the_wire_as_published() {
     assert_eq!(seen.path, "/v1/models/gemini-2.5-flash:streamGenerateContent");
     assert_eq!(seen.query, "alt=sse");
     assert_eq!(seen.headers["x-goog-api-key"], KEY);
-    assert_eq!(step.said().1, "Grüße, Welt", "thoughts are no part of the answer");
+    assert_eq!(step.said().1, "Grüße, Welt", "thoughts are not part of the answer");
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn ollama_goes_over_the_wire_as_published() {
             "options": {"num_predict": 64, "temperature": 0.5, "seed": 7, "stop": ["END"]}})
     );
     let seen = &server.seen()[0];
-    assert_eq!(seen.path, "/api/chat", "an address that ends in /v1 is understood");
+    assert_eq!(seen.path, "/api/chat", "an address that ends in /v1 is accepted");
     assert_eq!(seen.headers.get("authorization"), None);
     assert!(step.said().0.contains("not supported and removed: effort"), "{}", step.said().0);
     assert_eq!(step.said().1, "Grüße, Welt");
@@ -169,7 +169,7 @@ async fn a_tool_call_is_the_answer_where_there_is_no_better_way() {
     assert_eq!(body["tools"], json!([tool]));
     assert_eq!(body["tool_choice"], json!({"type": "tool", "name": "verdict"}));
     assert_eq!(body.get("output_config"), None);
-    assert_eq!(body.get("system"), None, "nothing has to be said in words");
+    assert_eq!(body.get("system"), None, "the prompt contains no schema");
 
     let output = step.run(&models, json!({"model": "gpt-4o", "prompt": "judge"})).await.unwrap();
     assert_eq!(output.value, json!({"score": 5}));
@@ -179,7 +179,7 @@ async fn a_tool_call_is_the_answer_where_there_is_no_better_way() {
     assert_eq!(body.get("response_format"), None);
 }
 
-/// The smallest thing that is a PNG to whoever looks at its first bytes.
+/// The smallest content that is recognized as PNG by its first bytes.
 const PNG: &[u8] = &[0x89, b'P', b'N', b'G', 13, 10, 26, 10];
 const PNG64: &str = "iVBORw0KGgo=";
 
@@ -264,9 +264,9 @@ async fn what_a_model_cannot_be_given_is_refused_or_left_to_another() {
     for (with, words) in [
         (
             json!({"model": "ollama/blind", "prompt": "x", "images": ["a.png"]}),
-            "ollama/blind takes no images",
+            "ollama/blind does not support images",
         ),
-        (json!({"model": "gpt-5", "prompt": "x", "stop": ["."]}), "openai/gpt-5 takes no stop"),
+        (json!({"model": "gpt-5", "prompt": "x", "stop": ["."]}), "openai/gpt-5 does not support stop"),
         (json!({"model": "gpt-4o", "prompt": "x", "images": ["a.txt"]}), "\"a.txt\" is not a picture"),
         (json!({"model": "gpt-4o", "prompt": "x", "images": ["none.png"]}), "\"none.png\" cannot be read"),
         (json!({"model": "gpt-4o", "prompt": "x", "images": [{"digest": "00".repeat(32)}]}), "`images`: "),
@@ -283,7 +283,7 @@ async fn what_a_model_cannot_be_given_is_refused_or_left_to_another() {
         (&json!("seen"), &json!(["ollama/blind"]))
     );
     let said = step.said().0;
-    assert!(said.contains("ollama/blind takes no images): calling gpt-4o instead"), "{said}");
+    assert!(said.contains("ollama/blind does not support images): calling gpt-4o instead"), "{said}");
     assert!(said.contains("not supported and removed: cache mark"), "{said}");
 }
 

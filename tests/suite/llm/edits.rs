@@ -51,11 +51,11 @@ async fn the_answer_is_applied_and_the_output_is_the_tree() {
         let keys: Vec<&str> = out.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["tree", "files", "changes", "unchanged"]);
         assert_eq!(text(&step, &out["tree"], "main.py"), "def main():\n    return 2\n");
-        assert_eq!(text(&step, &out["tree"], "server.py"), "given", "what is fixed stays");
+        assert_eq!(text(&step, &out["tree"], "server.py"), "given", "fixed files stay");
         let ops: Vec<&str> =
             out["changes"].as_array().unwrap().iter().map(|one| one["op"].as_str().unwrap()).collect();
         assert_eq!((ops, &out["unchanged"]), (vec!["changed", "unchanged", "added"], &json!(false)));
-        // What is sent is the same as for a step whose output has that schema.
+        // The request is the same as for a step whose output has that schema.
         let schema = include_str!("../../../schemas/edits.json");
         let mut usual = Step::new();
         let schema = Schema::compile("schemas/edits.json", serde_json::from_str(schema).unwrap()).unwrap();
@@ -139,7 +139,7 @@ async fn an_answer_that_changes_nothing_is_a_success() {
     assert_eq!((&out["unchanged"], &out["tree"]), (&json!(true), &base));
 }
 
-/// Files that other programs obey are refused in an answer as everywhere.
+/// Files that other programs read by themselves are refused in an answer as everywhere.
 #[tokio::test]
 async fn a_file_that_others_obey_is_rejected() {
     let mut step = Step::new();
@@ -151,7 +151,7 @@ async fn a_file_that_others_obey_is_rejected() {
     assert!(failure.message.contains("obeyed by direnv"), "{failure}");
 }
 
-/// An answer in two parts that does not fit is asked for anew, not continued: what there is of it is forgotten.
+/// An invalid answer in two parts is requested again, not continued; its parts are discarded.
 #[tokio::test]
 async fn the_attempt_after_one_that_did_not_fit_begins_anew() {
     let cursor: Arc<std::sync::Mutex<Option<Value>>> = Arc::default();

@@ -1,4 +1,4 @@
-//! What goes wrong at a provider, and what becomes of it.
+//! Failures of providers, and their outcomes.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
         ("claude-haiku-4-5", plain(400, long), Class::Permanent, "too long", Some("too long")),
         ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
         ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
-        ("gpt-5", Act::Stream(String::new()), Class::Transient, "broke off", None),
+        ("gpt-5", Act::Stream(String::new()), Class::Transient, "was interrupted", None),
     ])
     .await;
 }
@@ -119,7 +119,7 @@ async fn the_faults_of_every_dialect_have_their_class() {
     .await;
 }
 
-/// A model, what its server does, and what becomes of it: the class, words of the message and of the hint.
+/// A model, the behaviour of its server, and the outcome: class, and parts of the message and the hint.
 type Case = (&'static str, Act, Class, &'static str, Option<&'static str>);
 
 async fn judged(cases: impl IntoIterator<Item = Case>) {
@@ -135,8 +135,8 @@ async fn judged(cases: impl IntoIterator<Item = Case>) {
             "{:?}",
             failure.hint
         );
-        // An answer that nobody can read was given all the same.
-        let garbled = failure.message.contains("is no JSON") && failure.message.contains("<html>");
+        // An unreadable answer was sent nevertheless.
+        let garbled = failure.message.contains("is not JSON") && failure.message.contains("<html>");
         assert_eq!(failure.spent.is_empty(), !garbled, "{model}: {failure}");
     }
 }
@@ -217,9 +217,9 @@ async fn a_redirect_does_not_carry_the_key_away() {
 async fn what_came_in_before_the_line_broke_is_counted() {
     let broken = failure("claude-sonnet-4-6", Act::Cut(server::anthropic_open("half an ans"))).await;
     assert_eq!(broken.class, Class::Transient);
-    assert!(broken.message.contains("broke off after 11 bytes"), "{broken}");
-    // 100 at 3 $, 700 at 0.30 $, 200 at 3.75 $, and 11 bytes written, 4 tokens at 15 $ a million: the provider had
-    // counted what it had read, and that something was written
+    assert!(broken.message.contains("was interrupted after 11 bytes"), "{broken}");
+    // 100 at 3 $, 700 at 0.30 $, 200 at 3.75 $, and 11 bytes written, 4 tokens at 15 $ a million: the
+    // provider had counted what it had read, and that something was written
     let spent = [
         ("calls", 1.0),
         ("tokens_in", 1000.0),
@@ -230,8 +230,8 @@ async fn what_came_in_before_the_line_broke_is_counted() {
     assert_eq!(broken.spent.plain(), meter(&spent));
 
     let quiet = failure("gpt-4.1-mini", Act::Stream(server::openai_open("half an ans"))).await;
-    assert_eq!(quiet.class, Class::Transient, "an end without `[DONE]` and a reason is no end");
-    assert!(quiet.spent.get("tokens_out") > 3.0, "estimated: 11 bytes at 3.5 a token");
+    assert_eq!(quiet.class, Class::Transient, "an end without `[DONE]` and a reason is incomplete");
+    assert!(quiet.spent.get("tokens_out") > 3.0, "estimated: 11 bytes at 3.5 per token");
 
     let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
     let stream = server::anthropic_open("half") + &server::named(&overloaded);
@@ -243,7 +243,7 @@ async fn what_came_in_before_the_line_broke_is_counted() {
 #[tokio::test]
 async fn nobody_there_is_passing_and_says_where() {
     let step = Step::new();
-    // Port 9 (discard) is not served.
+    // There is no server at port 9 (discard).
     let models = server::models("http://127.0.0.1:9/v1", &CassetteMode::Off);
     let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
@@ -253,7 +253,7 @@ async fn nobody_there_is_passing_and_says_where() {
     let models = server::models("no url", &CassetteMode::Off);
     let failure = step.run(&models, json!({"model": "local/x", "prompt": "hi"})).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent, "{failure}");
-    assert!(failure.message.contains("is no URL"), "{failure}");
+    assert!(failure.message.contains("is not a URL"), "{failure}");
 }
 
 #[tokio::test]

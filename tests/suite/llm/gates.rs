@@ -1,4 +1,4 @@
-//! What all steps of a run share: patience with a provider that asks for it, and leaving alone one that is down.
+//! The rate limiter and circuit breaker of a provider, which all steps of a run share.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn status(status: u16, headers: &[(&'static str, &'static str)]) -> Act {
     Act::Plain(status, headers.to_vec(), "{}".to_owned())
 }
 
-/// Moves the clock on by `span` once the step has said `words`.
+/// Advances the clock by `span` once the step has reported `words`.
 async fn after(step: &Step, words: &str, span: Duration) {
     while !step.said().0.contains(words) {
         tokio::task::yield_now().await;
@@ -34,7 +34,7 @@ async fn the_next_call_waits_as_long_as_the_one_before_was_told() {
     let (output, ()) = tokio::join!(step.run(&models, with.clone()), waiting);
     assert_eq!(output.unwrap().value["text"], "here");
     assert_eq!(server.seen().len(), 2);
-    // Other providers are no part of it.
+    // Other providers are not affected.
     let failure = step.run(&models, json!({"model": "claude-haiku-4-5", "prompt": "hi"})).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent, "the script is at its end: {failure}");
 }
@@ -52,7 +52,7 @@ async fn who_asks_for_an_hour_is_not_asked_meanwhile_and_another_answers() {
     assert_eq!((&output.value["text"], &output.value["switched"]), (&json!("second"), &json!(["gpt-5"])));
     let failure = step.run(&models, json!({"model": "gpt-5", "prompt": "hi"})).await.unwrap_err();
     assert_eq!((failure.class, failure.retry_after_ms), (Class::RateLimited, Some(3_600_000)));
-    assert_eq!(server.seen().len(), 2, "it was not asked again");
+    assert_eq!(server.seen().len(), 2, "there was no second request");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_provider_that_is_down_is_left_alone_and_tried_again() {
     for _ in 0..5 {
         assert_eq!(step.run(&models, with.clone()).await.unwrap_err().class, Class::Transient);
     }
-    // Who has another model turns to it at once.
+    // A step with another model uses it at once.
     let both = json!({"model": ["gpt-5", "local/other"], "prompt": "hi"});
     let output = step.run(&models, both).await.unwrap();
     assert_eq!((&output.value["text"], &output.value["switched"]), (&json!("other"), &json!(["gpt-5"])));
@@ -73,10 +73,10 @@ async fn a_provider_that_is_down_is_left_alone_and_tried_again() {
     let said = step.said().0;
     assert!(
         said.contains("openai failed 5 times in a row, the last time with `openai answered 500: ")
-            && said.contains("it is asked again in 5 s"),
+            && said.contains("the next attempt is in 5 s"),
         "{said}"
     );
-    // Who has none waits.
+    // A step without one waits.
     for (words, seconds) in [(": waiting 5 s", 5), ("openai answered 502: {}`: waiting 10 s", 10)] {
         let waiting = after(&step, words, Duration::from_secs(seconds));
         let (output, ()) = tokio::join!(step.run(&models, with.clone()), waiting);
@@ -90,13 +90,13 @@ async fn a_provider_that_is_down_is_left_alone_and_tried_again() {
 async fn a_provider_that_falls_silent_is_given_up() {
     let half = server::openai_open("half an ans");
     for (act, words, heard) in [
-        // A line that never ends.
+        // A line without an end.
         (
             Act::Hang(half[..half.len() - 40].to_owned()),
-            "broke off after 5 bytes: nothing came for 300 s",
+            "was interrupted after 5 bytes: it sent nothing for 300 s",
             "half ",
         ),
-        (Act::Mute, "openai does not answer: nothing came for 300 s", ""),
+        (Act::Mute, "openai does not answer: it sent nothing for 300 s", ""),
     ] {
         let server = Server::start([act]).await;
         let (models, step) = (server.models(&CassetteMode::Off), Step::new());
@@ -120,5 +120,5 @@ async fn a_flood_is_cut_off() {
     let with = json!({"model": "gpt-5", "prompt": "hi"});
     let failure = Step::new().run(&server.models(&CassetteMode::Off), with).await.unwrap_err();
     assert_eq!(failure.class, Class::Transient);
-    assert!(failure.message.contains("an event beyond all bounds"), "{failure}");
+    assert!(failure.message.contains("an event is too large"), "{failure}");
 }

@@ -1,4 +1,4 @@
-//! Who shares a batch: when it is closed, and what becomes of it where somebody leaves or comes back.
+//! Requests that share a batch: when it is closed, and what happens if callers leave or return.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use super::bureau::Bureau;
 use super::server;
 use crate::scenario::QuickClock;
 
-/// Remembers one place, or never comes to the end of noting it.
+/// Stores one location, or never finishes storing it.
 #[derive(Default)]
 struct Memory {
     place: Mutex<Option<BatchHandle>>,
@@ -42,7 +42,7 @@ impl HandleStore for Memory {
     }
 }
 
-/// Asks for `item NUMBER` in a batch.
+/// Requests `item NUMBER` in a batch.
 async fn ask(models: &Models, number: usize, places: &Memory, clock: &Arc<dyn Clock>) -> String {
     let request = ModelRequest {
         model: "gpt-4.1-mini".to_owned(),
@@ -65,7 +65,7 @@ async fn ask(models: &Models, number: usize, places: &Memory, clock: &Arc<dyn Cl
     models.ask(&request, asking).await.unwrap().0.text
 }
 
-/// Half a second passes when the test says so, everything else at once.
+/// Half a second passes on command of the test, any other time at once.
 #[derive(Clone, Default)]
 struct HalfSeconds {
     half_seconds: ManualClock,

@@ -1,4 +1,4 @@
-//! Where keys come from, and where they never are.
+//! Sources of keys, and places where keys must never appear.
 #![expect(clippy::disallowed_methods, reason = "tests look into every file that a run left")]
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,8 @@ use serde_json::json;
 use super::server::{Act, KEY, Server, openai};
 use crate::binary::{Project, Ran};
 
-/// Shows the environment of a child, has the key repeated in an answer and in a complaint, and records it all.
+/// Shows the environment of a child, has the key repeated in an answer and in an error, and records
+/// everything.
 const LEAKY: &str = r#"
 atoll = 1
 name = "leaky"
@@ -32,7 +33,7 @@ env = "steps.child.output.stdout"
 said = "steps.said.output"
 "#;
 
-/// The user's own configuration.
+/// Configuration of the user.
 const OWN: &str = "home/.config/atoll/models.toml";
 
 async fn leaky_server() -> Server {
@@ -41,7 +42,7 @@ async fn leaky_server() -> Server {
     Server::start([Act::Stream(openai(&said, "stop")), Act::Plain(401, vec![], complaint.to_string())]).await
 }
 
-/// Runs it as somebody would who keeps everything.
+/// Runs it with all recording options.
 async fn leak(project: Project) -> (Project, Vec<Ran>) {
     let running = move || {
         let keeping = ["run", "leaky", "--record", "tape.jsonl", "--events", "events.jsonl"];
@@ -55,7 +56,7 @@ async fn leak(project: Project) -> (Project, Vec<Ran>) {
     tokio::task::spawn_blocking(running).await.unwrap()
 }
 
-/// Every file below `dir` but those that hold keys by intent.
+/// Every file below `dir` except those that contain keys by intent.
 fn files(dir: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -152,7 +153,7 @@ fn keys_are_configured_shown_by_source_and_forgotten() {
     assert!(project.run(&["configure"]).exits(0).stdout.contains("ANTHROPIC_API_KEY is not set"));
 
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    project.run(&["configure"]).exits(3).stderr_has("others can read the keys in it");
+    project.run(&["configure"]).exits(3).stderr_has("is readable for other users");
 }
 
 #[tokio::test]

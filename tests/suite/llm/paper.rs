@@ -1,4 +1,4 @@
-//! A batch as a provider writes it down and shows it to whoever asks.
+//! JSON forms of a batch at a provider.
 
 use std::sync::Arc;
 
@@ -7,49 +7,49 @@ use serde_json::{Value, json};
 /// What becomes of a request.
 #[derive(Clone, Debug)]
 pub enum Lot {
-    /// This answer, and why it ended in the words of chat completions: `stop`, `length`, `refusal`.
+    /// An answer, with the stop reason of chat completions: `stop`, `length`, `refusal`.
     Answer(String, &'static str),
-    /// A complaint.
+    /// An error.
     Error(u16, &'static str),
-    /// It was not asked in time, which is said of it.
+    /// It was not processed in time, and the result says so.
     Expired,
-    /// Nothing at all is said of it.
+    /// There is no result.
     Missing,
 }
 
-/// How a batch ends.
+/// End of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Completed,
     Expired,
     Cancelled,
-    /// Its second line is at fault.
+    /// Its second line is invalid.
     Faulty,
-    /// The account has too much waiting already.
+    /// The account has too many pending requests.
     Crowded,
 }
 
-/// A batch as it lies there.
+/// A stored batch.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub id: String,
-    /// Whose wire format it was made in.
+    /// Provider kind.
     pub kind: &'static str,
-    /// What made it.
+    /// The call that created it.
     pub body: Value,
-    /// Its requests by name.
+    /// Requests by name.
     pub entries: Vec<(String, Value)>,
-    /// What becomes of each.
+    /// Outcome of each request.
     pub(super) lots: Vec<Lot>,
     pub(super) ending: Ending,
     pub(super) over: bool,
-    /// Where its results are.
+    /// Address of its results.
     pub(super) results: String,
 }
 
 pub(super) type Rule = Arc<dyn Fn(&Value, &str) -> Lot + Send + Sync>;
 
-/// What becomes of a request in either wire format.
+/// Outcome of a request in either wire format.
 pub(super) fn lot(rule: &Rule, request: &Value) -> Lot {
     let places = ["/body/messages", "/body/input", "/params/messages", "/request/contents"];
     let turns = places.iter().find_map(|place| request.pointer(place)?.as_array()).unwrap();
@@ -63,7 +63,7 @@ impl Batch {
         self.id == id || self.id.strip_prefix("batches/") == Some(id)
     }
 
-    /// The batch as it is shown to whoever asks for it.
+    /// The batch object in the API.
     pub(super) fn shown(&self, over: bool) -> Value {
         let all = self.entries.len();
         let done = if over { all } else { 0 };
@@ -106,7 +106,7 @@ impl Batch {
         }
     }
 
-    /// What is shown more of one that is over.
+    /// Additional fields of a finished batch.
     pub(super) fn outcome(&self, shown: &mut Value) {
         let crowded = json!({"code": "token_limit_exceeded", "line": null, "param": null,
             "message": "Enqueued token limit reached for gpt-x. Please try again once some batches have completed."});
@@ -119,7 +119,7 @@ impl Batch {
                 let [output, errors] = self.files();
                 shown["request_counts"]["completed"] = json!(output.len());
                 shown["request_counts"]["failed"] = json!(errors.len());
-                // Where there is no such file some say nothing and some an empty name.
+                // If there is no such file, some omit the name and some send an empty one.
                 shown["output_file_id"] =
                     if output.is_empty() { json!("") } else { json!(format!("output-{}", self.id)) };
                 if !errors.is_empty() {
@@ -174,8 +174,8 @@ impl Batch {
         files
     }
 
-    /// Results as Anthropic and Gemini give them; Anthropic's in another order than the requests, Gemini's in the same and
-    /// without their names.
+    /// Results of Anthropic and Gemini: those of Anthropic are in another order than the requests, those of
+    /// Gemini in the same order and without names.
     pub(super) fn told(&self) -> Vec<Value> {
         let result = |((name, _), lot): (&(String, Value), &Lot)| {
             let lot = lot.clone();

@@ -1,5 +1,5 @@
-//! What providers refuse, and what is done about it: options that an answer does not need are left out, causes are named, a
-//! model that is being loaded is waited for.
+//! Refusals of providers: optional options are omitted, causes are reported, and there is a wait for a
+//! model that is being loaded.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,15 +102,15 @@ async fn an_option_that_is_refused_is_left_out_and_that_is_said() {
             assert_eq!(server.body(1).pointer(place), Some(&value), "{told}");
         }
         let lines = step.said().0;
-        assert!(lines.contains("asked again") && lines.contains(told), "{told}: {lines}");
-        // It is known from then on, and said once.
+        assert!(lines.contains("repeated the request") && lines.contains(told), "{told}: {lines}");
+        // The refusal is known from then on, and reported once.
         step.run(&models, with).await.unwrap();
         assert_eq!((server.seen().len(), server.body(2).pointer(gone)), (3, None), "{told}");
-        assert_eq!(step.said().0.matches("asked again").count(), 1, "{told}");
+        assert_eq!(step.said().0.matches("repeated the request").count(), 1, "{told}");
     }
 }
 
-/// A step with `dollars` to spend, and what it asked for of them.
+/// A step with a budget of `dollars`, and its reservations.
 pub(super) fn purse(dollars: f64) -> (Step, Arc<Mutex<Vec<f64>>>) {
     let (mut step, claims): (_, Arc<Mutex<Vec<f64>>>) = (Step::new(), Arc::default());
     let asked = claims.clone();
@@ -125,7 +125,7 @@ pub(super) fn purse(dollars: f64) -> (Step, Arc<Mutex<Vec<f64>>>) {
     (step, claims)
 }
 
-/// A token costs a dollar, and an answer has at most 8192 of them.
+/// A token costs one dollar, and an answer has at most 8192 tokens.
 const DEAR: &str = "[providers.dear]\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
                     price = { input = 0, output = 1000000 }\n[models.\"dear/m\"]\ncontext = 100000\nmax_output = 8192\n";
 
@@ -138,7 +138,7 @@ async fn a_call_without_a_limit_is_paid_for_with_the_longest_answer() {
     };
     let good = || Act::Stream(openai("hello", "stop"));
 
-    // It is found out that no limit is taken.
+    // It turns out that token limits are not supported.
     let server = Server::start([refusal(), good(), good()]).await;
     let models = server.models_with(DEAR);
     let (step, claims) = purse(250.0);
@@ -146,7 +146,7 @@ async fn a_call_without_a_limit_is_paid_for_with_the_longest_answer() {
     assert_eq!((failure.class, server.seen().len()), (Class::Budget, 1), "{failure}");
     assert!(failure.spent.is_empty() && failure.unsettled.is_empty(), "a refused call costs nothing");
     assert_eq!(*claims.lock().unwrap(), [200.0]);
-    // From then on it is known.
+    // This is known from then on.
     let (step, claims) = purse(9_000.0);
     step.run(&models, with.clone()).await.unwrap();
     assert_eq!((claims.lock().unwrap().clone(), server.seen().len()), (vec![8192.0], 2));
@@ -158,7 +158,7 @@ async fn a_call_without_a_limit_is_paid_for_with_the_longest_answer() {
     assert_eq!((claims.lock().unwrap().clone(), server.seen().len()), (vec![200.0, 7992.0], 2));
     assert_eq!(output.spent.get("calls").to_bits(), 1.0_f64.to_bits());
 
-    // It is written down that none is sent.
+    // The settings say that no limit is sent.
     for (more, most) in [("max_output = 8192", 8192.0), ("", 100_000.0)] {
         let facts =
             DEAR.replace("price", "max_tokens_field = \"\"\nprice").replace("max_output = 8192", more);
@@ -316,7 +316,7 @@ async fn a_refusal_names_its_cause() {
     }
 }
 
-/// Two seconds pass at once, everything else never.
+/// Two seconds pass at once, any other time never.
 struct TwoSeconds;
 
 impl Clock for TwoSeconds {
@@ -369,12 +369,12 @@ async fn a_limit_of_tokens_is_lowered_or_left_out_whatever_is_said_of_it() {
         assert_eq!(output.value["text"], "hello", "{words}");
         let sent = |call: usize| server.body(call).pointer(place).and_then(Value::as_u64);
         assert_eq!(sent(1), limit, "{words}");
-        // What the context has room for differs from request to request.
+        // The room in the context differs from request to request.
         step.run(&models, with).await.unwrap();
         assert_eq!(sent(2), next, "{words}");
         let said = step.said().0;
         assert_eq!(
-            said.contains("to say so in atoll.toml"),
+            said.contains("to avoid this, set in atoll.toml"),
             next == limit && limit.is_some(),
             "{words}: {said}"
         );

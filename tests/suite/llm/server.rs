@@ -1,4 +1,4 @@
-//! A provider on loopback that speaks every dialect as it is published, and answers from a script.
+//! A server on loopback with all published wire formats, which answers from a script.
 #![expect(clippy::disallowed_methods, reason = "a server of the tests' own")]
 
 use std::collections::VecDeque;
@@ -16,24 +16,24 @@ use serde_json::{Value, json};
 
 pub const KEY: &str = "sk-test-0123456789";
 
-/// What the server does with one call.
+/// Behaviour of the server for one call.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// A stream of events, sent in small pieces.
     Stream(String),
     /// Lines of JSON, sent in small pieces.
     Lines(String),
-    /// The same, and then the connection breaks.
+    /// A stream of events, and then the connection is lost.
     Cut(String),
     /// A status, headers and a body.
     Plain(u16, Vec<(&'static str, &'static str)>, String),
-    /// Headers, this, and then nothing for ever.
+    /// Headers and this body, and then nothing forever.
     Hang(String),
-    /// Nothing for ever.
+    /// Nothing forever.
     Mute,
 }
 
-/// A call as it came in.
+/// A received call.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub path: String,
@@ -42,7 +42,7 @@ pub struct Seen {
     pub body: Value,
 }
 
-/// The server; it ends with the test.
+/// The server, which ends with the test.
 #[derive(Clone)]
 pub struct Server {
     pub base: String,
@@ -70,29 +70,29 @@ impl Server {
         self.seen()[i].body.clone()
     }
 
-    /// The registry with the vendors' addresses moved here.
+    /// The registry with the vendors at this server.
     pub fn models(&self, mode: &CassetteMode) -> Models {
         models(&self.base, mode)
     }
 
-    /// The same with more facts about models.
+    /// The registry with more model settings.
     pub fn models_with(&self, facts: &str) -> Models {
         let registry = Registry::extended("atoll.toml", facts).unwrap();
         models_of(&registry, &self.base, &CassetteMode::Off)
     }
 }
 
-/// Models whose vendors are all at `base`.
+/// Models of vendors that are all at `base`.
 pub fn models(base: &str, mode: &CassetteMode) -> Models {
     models_of(&Registry::embedded().unwrap(), base, mode)
 }
 
-/// The same, where the tape also has the pace of answers.
+/// Models with a cassette that includes timing.
 pub(super) fn timed_models(base: &str, mode: &CassetteMode) -> Models {
     models_on(&Registry::embedded().unwrap(), base, Cassette::open(mode).unwrap().timed())
 }
 
-/// The same with more facts about providers.
+/// The registry with more provider settings.
 pub(super) fn models_described(facts: &str, base: &str, mode: &CassetteMode) -> Models {
     models_of(&Registry::extended("atoll.toml", facts).unwrap(), base, mode)
 }

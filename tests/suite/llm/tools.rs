@@ -1,4 +1,4 @@
-//! Tools that models call, over the wire in every format.
+//! Tool calls in every wire format.
 #![expect(clippy::disallowed_methods, reason = "reads and writes tapes")]
 
 use std::sync::{Arc, Mutex};
@@ -67,7 +67,7 @@ pub(super) fn first(model: &str) -> ModelRequest {
     }
 }
 
-/// What is asked after the tools have brought something.
+/// The request with the results of the tools.
 fn second(model: &str, answer: &ModelResponse) -> ModelRequest {
     let mut request = first(model);
     request
@@ -87,7 +87,7 @@ fn second(model: &str, answer: &ModelResponse) -> ModelRequest {
 const CALLS: [calls::Call<'static>; 2] =
     [("id_1", "read", "{\"path\": \"größe.md\"}"), ("id_2", "list", "{\"path\":\"src\"}")];
 
-/// The answer to [`first`], and what is said to the model afterwards.
+/// The answer to [`first`], and the next request.
 pub async fn conversation(kind: &str, model: &str) -> (ModelResponse, Value, Value) {
     let done = if kind == "ollama" { super::wire::ollama("done", "stop") } else { String::new() };
     let last = match kind {

@@ -1,5 +1,5 @@
-//! Answers that fail or are not whole: what they used is booked, and no call of a tool in them is carried out. And what is
-//! said in other forms than the usual ones.
+//! Failed and incomplete answers: their usage is booked, and their tool calls are not carried out. Also
+//! unusual forms of answers.
 #![expect(clippy::disallowed_methods, reason = "a server of the tests' own")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,7 +93,7 @@ async fn usage_that_is_said_after_a_failure_is_booked() {
     }
 }
 
-/// A provider that hangs after it has failed does not keep the step waiting for long.
+/// A provider that hangs after a failure does not delay the step for long.
 #[tokio::test]
 async fn what_follows_a_failure_is_read_within_bounds() {
     let start = openai_open("half") + &openai_chunk(&json!({}), &json!("error"));
@@ -281,7 +281,7 @@ async fn a_date_to_wait_for_counts_without_the_date_of_the_server() {
     let failure = Step::new().run(&models, json!({"model": OPENAI, "prompt": "hi"})).await.unwrap_err();
     serving.await.unwrap();
     assert_eq!(failure.class, Class::RateLimited);
-    // The clock of the test says 1 ms.
+    // The clock of the test is at 1 ms.
     assert_eq!(failure.retry_after_ms, Some(7_199_999), "{failure}");
 }
 

@@ -1,11 +1,11 @@
-//! Answers as providers publish them: streams of Responses, Gemini and Ollama, tool calls, and whole answers, as they
-//! stand in batches.
+//! Published forms of answers: streams of Responses, Gemini and Ollama, tool calls, and complete answers as
+//! in batches.
 
 use serde_json::{Value, json};
 
 use super::server::{named, openai_chunk, openai_close};
 
-/// Responses: `text` in two deltas; `reason` is why it is incomplete, empty where it is not.
+/// Responses: `text` in two deltas; `reason` is why it is incomplete, or empty.
 pub fn responses(text: &str, reason: &str) -> String {
     let (status, details) = match reason {
         "" => ("completed", Value::Null),
@@ -53,7 +53,7 @@ pub fn responses_event(event: &Value) -> String {
     named(&event)
 }
 
-/// A response as it is inside an event, with what `more` says.
+/// A response inside an event, with the additional fields `more`.
 pub fn response(more: &Value) -> Value {
     let mut response = json!({"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-x-2026", "error": null,
         "incomplete_details": null, "instructions": null, "metadata": {}, "output": [], "parallel_tool_calls": true,
@@ -89,7 +89,7 @@ pub fn gemini_event(parts: &Value, reason: &Value) -> String {
     format!("data: {event}\r\n\r\n")
 }
 
-/// Ollama: a thought, then `text` in two lines, then the figures.
+/// Ollama: a thought, then `text` in two lines, then the usage.
 pub fn ollama(text: &str, reason: &str) -> String {
     let middle = text.char_indices().nth(text.chars().count() / 2).map_or(0, |(at, _)| at);
     let (a, b) = text.split_at(middle);
@@ -134,7 +134,7 @@ pub fn anthropic_tool(name: &str, input: &str) -> String {
     .collect()
 }
 
-/// A whole chat completion.
+/// A complete chat completion.
 pub fn openai_body(text: &str, stop: &str) -> Value {
     let (content, refusal) =
         if stop == "refusal" { (Value::Null, json!(text)) } else { (json!(text), Value::Null) };
@@ -145,7 +145,7 @@ pub fn openai_body(text: &str, stop: &str) -> Value {
             "prompt_tokens_details": {"cached_tokens": 400}}})
 }
 
-/// A whole response.
+/// A complete response.
 pub fn responses_body(text: &str) -> Value {
     let part = json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
     let message = json!({"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [part]});
@@ -154,7 +154,7 @@ pub fn responses_body(text: &str) -> Value {
     response(&json!({"status": "completed", "usage": usage, "output": [message]}))
 }
 
-/// A whole message.
+/// A complete message.
 pub fn anthropic_body(text: &str, stop: &str) -> Value {
     let reason = match stop {
         "length" => "max_tokens",
@@ -166,7 +166,7 @@ pub fn anthropic_body(text: &str, stop: &str) -> Value {
             "cache_creation_input_tokens": 200, "cache_read_input_tokens": 700, "output_tokens": 100}})
 }
 
-/// A whole answer of Gemini.
+/// A complete answer of Gemini.
 pub fn gemini_body(text: &str, stop: &str) -> Value {
     let reason = match stop {
         "length" => "MAX_TOKENS",

@@ -1,5 +1,6 @@
-//! The vendors' own clients as witnesses, from `target/peers`: they understand what the test server sends, and know
-//! everything that Atoll says in its requests. Where they are missing these tests are skipped by name.
+//! Checks with the official clients of the vendors, from `target/peers`: they can read the answers of the
+//! test server, and accept everything in the requests of Atoll. Without them these tests are reported as
+//! skipped.
 #![expect(clippy::disallowed_methods, reason = "tests start the vendors' clients")]
 
 use std::io::Write as _;
@@ -15,17 +16,17 @@ use super::wire::{anthropic_tool, gemini, ollama, openai_tool, responses};
 use super::{Step, verdict};
 use crate::scenario::peers::{python, skip};
 
-/// The lines that the script prints when it is started with `arguments` and fed with `input`; nothing where the
-/// vendors' clients are missing.
+/// The output lines of the script with `arguments` and the standard input `input`; `None` if the clients
+/// are missing.
 fn witness(test: &str, arguments: &[&str], input: &str) -> Option<Vec<String>> {
     let python = python(test)?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/llm/witness.py");
     let mut command = Command::new(python);
-    // Proxies of the machine are no business of a server on loopback.
+    // Proxies of the machine do not apply to a server on loopback.
     command.arg(script).args(arguments).env("NO_PROXY", "*").env("no_proxy", "*");
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // One that ends early reads nothing.
+    // If it ends early, it reads nothing.
     child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -37,7 +38,7 @@ fn witness(test: &str, arguments: &[&str], input: &str) -> Option<Vec<String>> {
     Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
-/// What is wrong with each of these requests.
+/// The errors in each of these requests.
 fn judged(test: &str, requests: &[(&str, Value)]) -> Option<Vec<String>> {
     let lines: Vec<String> = requests.iter().map(|request| json!(request).to_string()).collect();
     witness(test, &["judge"], &lines.join("\n"))
@@ -65,7 +66,7 @@ async fn the_vendors_clients_understand_the_test_server() {
         ("gemini", Act::Stream(gemini("Grüße", "MAX_TOKENS")), "Grüße", "MAX_TOKENS", 400),
         ("ollama", Act::Lines(ollama("Grüße, Welt", "stop")), "Grüße, Welt", "stop", 0),
     ];
-    // The messages of one vendor are heard twice: whole, and event by event.
+    // The messages of one vendor are parsed twice: complete, and event by event.
     let twice = |kind: &str| if kind == "anthropic" { 2 } else { 1 };
     let script = told.iter().flat_map(|(kind, act, ..)| std::iter::repeat_n(act.clone(), twice(kind)));
     let server = Server::start(script).await;
@@ -81,7 +82,7 @@ async fn the_vendors_clients_understand_the_test_server() {
     }
 }
 
-/// A model, what its server answers, and the format in which it is asked.
+/// A model, the answer of its server, and the wire format.
 fn everybody() -> [(&'static str, Act, &'static str); 7] {
     let text = "{\"score\": 3}";
     [
@@ -127,7 +128,7 @@ async fn the_vendors_know_everything_that_is_asked() {
         requests.push((kind, server.body(0)));
     }
     let sound = requests.len();
-    // Requests with a slip, so that the judge is known to see them.
+    // Invalid requests, to make sure that the checks find errors.
     for slip in 0..sound {
         let (kind, mut body) = requests[slip].clone();
         body["max_tokns"] = json!(5);

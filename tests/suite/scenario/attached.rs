@@ -1,4 +1,4 @@
-//! Messages and standard input from files beside a scenario.
+//! Messages and standard input from files next to a scenario.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ fn loaded(text: &str) -> (Vec<Scenario>, Vec<String>) {
 fn scenario(text: &str) -> Scenario {
     let (mut scenarios, errors) = loaded(text);
     assert_eq!(errors, Vec::<String>::new());
-    // What flows through a pipeline is JSON: a scenario must survive the way.
+    // Values in a pipeline are JSON: a scenario must survive the round trip.
     serde_json::from_value(serde_json::to_value(scenarios.remove(0)).unwrap()).unwrap()
 }
 
@@ -146,11 +146,14 @@ fn what_cannot_be_read_is_said_once_each() {
     for name in ["none.json", "none.bin", "none.yaml", "none.txt"] {
         assert!(errors.contains(&missing(name)), "{name}: {errors:#?}");
     }
-    assert!(errors.iter().any(|error| error.contains("broken.json is no JSON or YAML")), "{errors:#?}");
+    assert!(
+        errors.iter().any(|error| error.contains("broken.json is not valid JSON or YAML")),
+        "{errors:#?}"
+    );
     for (stdin, wanted) in [
         ("{ fill: a.txt }", "`stdin` has no key `fill`"),
         ("{ hex: 0 }", "a digit is missing"),
-        ("{}", "`stdin` has one of"),
+        ("{}", "`stdin` has exactly one of"),
     ] {
         let (_, errors) = loaded(&format!("- {{ exec: {{ command: cat, stdin: {stdin} }}, expect: x }}"));
         assert!(errors.len() == 1 && errors[0].contains(wanted), "{stdin}: {errors:?}");
@@ -176,6 +179,6 @@ fn files_of_all_rows_are_counted() {
         let (_, _, complaints) =
             load(ScenarioFiles { scenarios, attached: Some(Arc::new(Large)), ..ScenarioFiles::default() });
         let told: Vec<_> = complaints.iter().map(|c| c.message.as_str()).collect();
-        assert!(told.iter().any(|message| message.contains("come to more than 67108864 bytes")), "{told:?}");
+        assert!(told.iter().any(|message| message.contains("have more than 67108864 bytes")), "{told:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Browser steps in a real Chromium: against `datasette`, and against small pages for what it cannot show.
+//! Browser steps in a real Chromium: against `datasette`, and against small pages for everything else.
 #![expect(clippy::disallowed_methods, reason = "tests start programs and look at what is left of them")]
 
 mod faults;
@@ -15,12 +15,12 @@ use atoll::system_clock::SystemClock;
 use atoll::value::BlobRef;
 use atoll::verbs::chromium::Pages;
 
-/// Whether `what` has to be here: then its absence is a failure.
+/// Whether `what` is required, so that its absence is a failure.
 pub fn required(what: &str) -> bool {
     std::env::var("ATOLL_REQUIRE").unwrap_or_default().split(',').any(|name| name == what)
 }
 
-/// Chromium where it is here; else the test says so and is over.
+/// Chromium, or `None` after a note that the test is skipped.
 pub async fn chromium(test: &str) -> Option<Chromium> {
     let settings = ChromiumSettings {
         program: std::env::var("ATOLL_CHROMIUM").ok().filter(|name| !name.is_empty()),
@@ -40,7 +40,7 @@ pub async fn chromium(test: &str) -> Option<Chromium> {
 pub struct Kept(Mutex<Vec<Vec<u8>>>);
 
 impl Kept {
-    /// All of it, in the order in which it came.
+    /// All evidence, in the order of arrival.
     pub fn all(self) -> Vec<Vec<u8>> {
         self.0.into_inner().unwrap()
     }
@@ -53,14 +53,14 @@ impl Evidences for Kept {
     }
 }
 
-/// Runs a scenario on the clock of the machine: a page takes its time.
+/// Runs a scenario on the system clock, because pages need real time.
 pub async fn browse(
     chromium: &Chromium,
     scenario: &Scenario,
     target: &str,
     kept: Option<&Kept>,
 ) -> Observation {
-    // What flows through a pipeline is JSON: a scenario must survive the way.
+    // Values in a pipeline are JSON: a scenario must survive the round trip.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
     let pages = Pages(chromium.clone());
     let stage = TestEnvironment {
@@ -72,7 +72,7 @@ pub async fn browse(
     run(&scenario, &stage, Variables::default()).await
 }
 
-/// Fails with all that was seen of a step that broke or has an assertion that does not hold.
+/// Fails with the whole observation of a step that has an error or a failed assertion.
 pub fn assert_all_hold(seen: &Observation) {
     for step in seen.setup.iter().chain(&seen.steps) {
         assert!(
@@ -86,7 +86,7 @@ pub fn assert_all_hold(seen: &Observation) {
     }
 }
 
-/// What a judge reads of a step.
+/// The text of a step for a judge.
 pub fn text(step: &StepSeen) -> &str {
     step.observed.as_ref().map_or("", |observed| observed.text.as_str())
 }

@@ -142,11 +142,7 @@ async fn the_verb_takes_json_and_gives_json() {
     assert_eq!(out["steps"][1]["decided"], "open");
     assert_eq!(out["steps"][1]["expect"], "404 for hi");
     assert_eq!(out["steps"][1]["observed"]["status"], 404);
-    assert_eq!(
-        out["steps"][0]["observed"]["status"],
-        Value::Null,
-        "every key is there, for strict templates"
-    );
+    assert_eq!(out["steps"][0]["observed"]["status"], Value::Null, "every key exists, for strict templates");
     let schema = atoll::schema::Schema::compile("out", scenario_run().out_schema()).unwrap();
     assert_eq!(schema.violations(&out), []);
 }
@@ -160,7 +156,10 @@ async fn the_verb_says_what_it_lacks() {
         (json!({ "scenario": web }), "the scenario `test` has `request` steps, but no `target` is given"),
         (json!({ "scenario": run }), "the scenario `test` has `exec` steps, but no `service` is given"),
         (json!({ "scenario": run, "service": "gone" }), "no service `gone` is held"),
-        (json!({ "scenario": web, "target": "nowhere" }), "`nowhere` is no URL: relative URL without a base"),
+        (
+            json!({ "scenario": web, "target": "nowhere" }),
+            "`nowhere` is not a URL: relative URL without a base",
+        ),
         (json!({ "scenario": page, "target": "http://127.0.0.1:1" }), "`browser` steps need Chromium"),
         (json!({ "scenario": 7 }), "`scenario` cannot use its input"),
     ] {
@@ -203,5 +202,5 @@ async fn sockets_connect_to_the_target_only() {
     }
     let seen = run(target.clone(), &whole(&other)).await.unwrap().value;
     let error = seen["steps"][0]["error"].as_str().unwrap();
-    assert!(error.contains("is not at the target"), "{error}");
+    assert!(error.contains("is not on the target"), "{error}");
 }

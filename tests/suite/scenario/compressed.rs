@@ -48,16 +48,13 @@ async fn what_was_compressed_is_read_whole() {
 async fn what_is_cut_or_broken_is_said_by_name() {
     let Some(peer) = Peer::start("raw_server.py", "what_is_cut_or_broken_is_said").await else { return };
     for (path, error) in [
-        ("/cut", "the body cannot be decompressed after 6 bytes: it is `gzip` that ends in the middle"),
-        ("/cut-head", "the body cannot be decompressed after 0 bytes: it is `gzip` that ends in the middle"),
-        (
-            "/cut-second",
-            "the body cannot be decompressed after 12 bytes: it is `gzip` that ends in the middle",
-        ),
-        ("/cut-raw", "it is `deflate` that ends in the middle"),
-        ("/cut-inner", "the body cannot be decompressed after 6 bytes: it is `gzip` that ends in the middle"),
-        ("/broken", "the body cannot be decompressed after 6 bytes: it is no valid `gzip`: "),
-        ("/none", "the body cannot be decompressed after 0 bytes: it is no valid `gzip`: "),
+        ("/cut", "the body cannot be decompressed after 6 bytes: the `gzip` data is incomplete"),
+        ("/cut-head", "the body cannot be decompressed after 0 bytes: the `gzip` data is incomplete"),
+        ("/cut-second", "the body cannot be decompressed after 12 bytes: the `gzip` data is incomplete"),
+        ("/cut-raw", "the `deflate` data is incomplete"),
+        ("/cut-inner", "the body cannot be decompressed after 6 bytes: the `gzip` data is incomplete"),
+        ("/broken", "the body cannot be decompressed after 6 bytes: it is not valid `gzip`: "),
+        ("/none", "the body cannot be decompressed after 0 bytes: it is not valid `gzip`: "),
         ("/many", "the body is compressed 5 times, more than 4"),
     ] {
         let seen = get(&peer, path, "status: 200").await;
@@ -92,7 +89,7 @@ async fn every_frame_of_zstd_is_read() {
     assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", told(&seen));
 }
 
-/// Answers that end before their bodies do.
+/// Answers with incomplete bodies.
 #[tokio::test]
 async fn no_encoding_may_end_early() {
     let text = "a body that does not repeat itself: 0123456789 abcdefghijklmnopqrstuvwxyz";
@@ -109,7 +106,7 @@ async fn no_encoding_may_end_early() {
             let scenario = steps("- request: { method: GET, path: / }\n  assert: { status: 200 }\n");
             let seen = play_on(&scenario, Some(&raw(answer).await), None, &SystemClock, "").await;
             let error = seen.steps[0].error.as_deref();
-            let wanted = (cut > 0).then(|| format!("it is `{encoding}` that ends in the middle"));
+            let wanted = (cut > 0).then(|| format!("the `{encoding}` data is incomplete"));
             match wanted {
                 Some(wanted) => {
                     assert!(error.is_some_and(|error| error.ends_with(&wanted)), "-{cut}: {error:?}");
@@ -120,7 +117,7 @@ async fn no_encoding_may_end_early() {
     }
 }
 
-/// Almost any bytes begin like deflate without a header.
+/// Almost any bytes look like the beginning of deflate without a header.
 #[tokio::test]
 async fn what_is_not_compressed_is_no_deflate() {
     for body in ["{\"ok\": true, \"items\": [1, 2, 3]}", "hello, this is plain text", "<p>hello</p>"] {
@@ -133,7 +130,7 @@ async fn what_is_not_compressed_is_no_deflate() {
     }
 }
 
-/// What follows a body is part of none, whatever it is compressed with; only zeros may fill up what gzip made.
+/// Data after a compressed body is an error; only gzip may be padded with zeros.
 #[tokio::test]
 async fn nothing_may_follow_what_is_compressed() {
     let text = b"{\"ok\": true, \"items\": [1, 2, 3]}";
@@ -166,7 +163,7 @@ async fn nothing_may_follow_what_is_compressed() {
             if more.is_empty() || encoding == "gzip" && more == b"\0\0" {
                 assert_eq!(error, None, "{encoding} {more:?}");
             } else {
-                let wanted = format!("it is no valid `{encoding}`: something follows its end");
+                let wanted = format!("it is not valid `{encoding}`: there is data after the end");
                 assert!(
                     error.is_some_and(|error| error.ends_with(&wanted)),
                     "{encoding} {more:?}: {error:?}"

@@ -1,4 +1,4 @@
-//! Steps whose time is over before they are.
+//! Steps that exceed their time limit.
 #![expect(clippy::disallowed_methods, reason = "tests open sockets")]
 
 use atoll::scenario::{Observation, StepDecision};
@@ -9,10 +9,11 @@ use tokio::net::TcpListener;
 use super::peers::Peer;
 use super::{brief, play_on, read, told};
 
-/// What a step may take at most whose time is a part of a second, on a machine that is busy; far less than any wait of its own.
+/// Most milliseconds for a step with a time limit below a second, on a busy machine; far less than its own
+/// waits.
 const SOON: u64 = 20_000;
 
-/// A peer that begins an answer with `bytes` and says nothing more.
+/// A peer that sends `bytes` as the beginning of an answer and then nothing more.
 async fn quiet(bytes: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -49,7 +50,7 @@ async fn events_end_with_the_time_of_the_scenario() {
         "{}",
         told(&seen)
     );
-    // What had come is there, and is enough for a step that wants no more.
+    // The received events are kept, and are enough for a step that expects no more.
     let step = step.replace("assert: { count: 2 }", "assert: { count: 1 }");
     let seen = play(&format!("id: a\ntimeout: 400ms\nsteps: [{step}]\n"), &url).await;
     assert_eq!(seen.steps[0].decided, StepDecision::Held, "{}", told(&seen));

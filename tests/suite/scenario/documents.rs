@@ -13,7 +13,7 @@ const SAMPLES: [&str; 3] = [
     include_str!("../../scenarios/text-tool.yaml"),
 ];
 
-/// The YAML examples of the reference, lists of steps made whole.
+/// The YAML examples of the reference; lists of steps are completed to scenarios.
 fn examples() -> Vec<String> {
     let blocks = REFERENCE.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks
@@ -29,7 +29,7 @@ fn examples() -> Vec<String> {
         .collect()
 }
 
-/// The files that the examples name.
+/// The files that the examples refer to.
 #[derive(Debug)]
 struct Beside;
 
@@ -97,9 +97,9 @@ fn the_published_schema_refuses_what_the_loader_refuses() {
         "{ request: { method: GET, path: / }, assert: { json: { $.a: { type: text } } } }",
     ] {
         let text = format!("id: x\nsteps:\n- {step}\n");
-        assert!(!schema.accepts(&yaml(&text)), "the schema takes {step}");
+        assert!(!schema.accepts(&yaml(&text)), "the schema accepts {step}");
         let (scenarios, ..) = load(vec![("x".into(), text)]);
-        assert!(scenarios.is_empty(), "the loader takes {step}");
+        assert!(scenarios.is_empty(), "the loader accepts {step}");
     }
     assert!(
         !schema.accepts(&yaml("id: x\nsteps: []\n"))

@@ -1,4 +1,4 @@
-//! What requests can do beyond a body of JSON, against httpbin and the event streams of sse-starlette.
+//! Features of requests beyond JSON bodies, against httpbin and the event streams of sse-starlette.
 #![expect(clippy::disallowed_methods, reason = "tests start the programs they talk to")]
 
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::peers::{Peer, python};
 use super::{play_on, steps};
 
-/// httpbin, as its makers wrote it, in front of a stream of events.
+/// The unmodified httpbin, with an event stream.
 const PROGRAM: &str = r#"
 import asyncio, socket, sys
 import uvicorn
@@ -114,7 +114,7 @@ async fn forms_files_bytes_and_queries_arrive_as_they_are_written() {
         sent,
         "POST /post?a=1&a=2&tag=x&tag=y+z\ncontent-length: 534\ncontent-type: multipart/form-data\n\n\
          title = A dot\nfile (14 bytes) as dot.gif\nnotes = line 1\nline 2 as notes.txt\n",
-        "what is sent reads the same every time"
+        "the record is always the same"
     );
 }
 

@@ -1,5 +1,5 @@
-//! A gigabyte from programs that nobody here wrote, and bytes that are no text: each an observation, in memory that does not
-//! grow with what comes.
+//! A gigabyte from third-party programs, and bytes that are not text. Each gives an observation, and memory
+//! does not grow with the amount of data.
 #![expect(clippy::disallowed_methods, reason = "tests make files to serve and look at their own memory")]
 
 use std::fs::File;
@@ -16,14 +16,14 @@ use crate::services::house;
 
 const GIBIBYTE: u64 = 1 << 30;
 
-/// The most memory that this process has had so far, in bytes.
+/// Peak memory of this process, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// Plays steps that bring a flood, and fails where memory has grown by more than `most` MiB.
+/// Runs steps that receive a flood of data, and fails if memory has grown by more than `most` MiB.
 async fn within(most: u64, text: &str, target: Option<&str>, shell: Option<&dyn Shell>) -> Observation {
     let before = peak();
     let seen = play_on(&steps(text), target, shell, &SystemClock, "").await;
@@ -87,8 +87,8 @@ async fn a_socket_that_sends_without_end_is_kept_in_part() {
     let seen = within(256, flood, Some(&format!("http://127.0.0.1:{}", peer.port)), None).await;
     all_hold(&seen);
     let text = |step: usize| &seen.steps[step].observed.as_ref().unwrap().text;
-    assert!(text(1).contains("Closed with code 1006: a text message is no UTF-8"), "{}", text(1));
-    assert!(text(2).contains("Closed with code 1006: the connection broke off"), "{}", text(2));
+    assert!(text(1).contains("Closed with code 1006: a text message is not UTF-8"), "{}", text(1));
+    assert!(text(2).contains("Closed with code 1006: the connection was lost"), "{}", text(2));
     let said = peer.lines(6).await;
     assert_eq!(said.iter().filter(|line| line.starts_with("closed")).count(), 3, "{said:?}");
 }
@@ -130,7 +130,7 @@ async fn a_peer_that_resets_is_told_with_what_had_come() {
     let wire = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin\xFF";
     let later = play_on(&steps(scenario), Some(&reset(wire).await), None, &SystemClock, "").await;
     let error = later.steps[0].error.as_deref().unwrap();
-    assert!(error.starts_with("the answer broke off after 6 bytes"), "{error}");
+    assert!(error.starts_with("the answer was interrupted after 6 bytes"), "{error}");
     let observed = later.steps[0].observed.as_ref().unwrap();
     assert_eq!((observed.body.as_deref(), observed.lossy), (Some("begin\u{FFFD}"), true));
 }

@@ -1,5 +1,5 @@
-//! `grpc` steps against a server of the Python library (reflection v1alpha) and one of the Rust library (v1). Without
-//! the Python packages they are skipped by name; `ATOLL_REQUIRE=peers` makes that a failure.
+//! `grpc` steps against a server of the Python library (reflection v1alpha) and one of the Rust library
+//! (v1). Without the Python packages they are reported as skipped; with `ATOLL_REQUIRE=peers` they fail.
 #![expect(clippy::disallowed_methods, reason = "tests open sockets and start processes")]
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use super::program::{raw, serve};
 use super::tls::certificates;
 use super::{QuickClock, read, steps};
 
-/// A server in a process of its own; killed when dropped.
+/// A server in a separate process, which is killed when dropped.
 struct Greeter {
     target: String,
     lines: Lines<BufReader<ChildStdout>>,
@@ -51,7 +51,7 @@ impl Greeter {
         play(text, &self.target, &QuickClock::default()).await
     }
 
-    /// What the server says next; it says when a client has left it.
+    /// The next line of the server, which logs when a client leaves.
     async fn line(&mut self) -> String {
         self.lines.next_line().await.unwrap().unwrap()
     }
@@ -159,7 +159,7 @@ async fn metadata_goes_both_ways_and_comes_as_trailers() {
         .await;
     let failed: Vec<_> = seen.steps.iter().flat_map(|s| &s.assertions).filter(|v| !v.ok).collect();
     assert_eq!(failed.len(), 1, "only the JSON of a call without any: {failed:#?}");
-    assert_eq!(failed[0].reason.as_deref(), Some("the body is no JSON: it is empty"));
+    assert_eq!(failed[0].reason.as_deref(), Some("the body is not JSON: it is empty"));
     let captured: Vec<_> = seen.steps[0].captures.iter().map(atoll::scenario::Captured::text).collect();
     assert_eq!(
         captured,
@@ -215,12 +215,12 @@ async fn default_values_are_written_out_and_requests_are_checked_first() {
             "the service `greet.v1.Greeter` has no method `Helo`; did you mean `Hello`?",
             "the server has no service `greet.v1.Greter`; did you mean `greet.v1.Greeter`?",
             "the server has no service `Unheard`; its services are greet.v1.Greeter, grpc.health.v1.Health",
-            "the value of the metadata `key-bin` is no base64, which names that end in `-bin` need",
+            "the value of the metadata `key-bin` is not base64, which is required for names that end in `-bin`",
             "`greet.v1.Greeter.Hello` takes one message, and the step has 2",
-            "no stream `nobody` is open; a step with `receive: { background: true }` begins one",
+            "no stream `nobody` is open; a step with `receive: { background: true }` starts one",
         ]
     );
-    assert!(errors[5].starts_with("a message is no JSON: "), "{}", errors[5]);
+    assert!(errors[5].starts_with("a message is not JSON: "), "{}", errors[5]);
     let seen = greeter
         .play("- grpc: { service: greet.v1.Greeter, method: Sum }\n  assert: { json: { $.number: '0' } }")
         .await;
@@ -470,8 +470,8 @@ async fn a_program_that_goes_away_or_says_too_much_is_an_error_with_what_had_com
         )
         .await;
     all_held(&Observation { steps: seen.steps[..1].to_vec(), ..seen.clone() });
-    assert_eq!(error(&seen.steps[1]), "a message is longer than the 16 MiB that are accepted");
-    assert_eq!(error(&seen.steps[2]), "the connection broke off after 1 message");
+    assert_eq!(error(&seen.steps[1]), "a message is longer than the limit of 16 MiB");
+    assert_eq!(error(&seen.steps[2]), "the connection was lost after 1 message");
     let observed = seen.steps[2].observed.as_ref().unwrap();
     assert!(
         observed.text.starts_with("gRPC greet.v1.Greeter/Die (1 message)\n\n[{\"text\":\"last words\""),
@@ -491,13 +491,13 @@ async fn a_server_that_cannot_be_asked_says_why() {
     let call = "- grpc: { service: greet.v1.Greeter, method: Hello, timeout: 20s }\n  expect: x";
     assert_eq!(
         error(&greeter.play(call).await.steps[0]),
-        "the server has no reflection (grpc.reflection.v1 or v1alpha), which says what its methods take: \
-         switch it on in the program"
+        "the server has no reflection (grpc.reflection.v1 or v1alpha), which describes its methods: \
+         enable it in the program"
     );
     let old = raw(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
     let new = serve(axum::Router::new()).await;
     for (web, why) in
-        [(old, "the connection broke off"), (new, "the answer is plain HTTP without a gRPC status")]
+        [(old, "the connection was lost"), (new, "the answer is plain HTTP without a gRPC status")]
     {
         let seen = play(call, &web, &QuickClock::default()).await;
         let wanted = format!("server reflection does not answer: {why}; is this a gRPC server?");
@@ -511,12 +511,15 @@ async fn a_server_that_cannot_be_asked_says_why() {
     assert_eq!(error(&seen.steps[0]), "server reflection did not answer within 200ms");
     for target in ["ftp://127.0.0.1:1", "http://", "nonsense here"] {
         let seen = play(call, target, &QuickClock::default()).await;
-        assert!(error(&seen.steps[0]).contains("is no address such as http://127.0.0.1:50051"), "{target}");
+        assert!(
+            error(&seen.steps[0]).contains("is not an address such as http://127.0.0.1:50051"),
+            "{target}"
+        );
     }
 }
 
-/// Whether the test runs with a key and a certificate of its own, which the machine trusts; where it does not yet, it
-/// is run again by a process whose environment says so.
+/// Whether the test runs with a key and a certificate that the machine trusts. If not, the test is run
+/// again in a process whose environment sets them.
 async fn is_trusted(test: &str) -> Option<PathBuf> {
     if let Some(home) = std::env::var_os("ATOLL_CERTIFICATE") {
         return Some(home.into());
@@ -652,11 +655,11 @@ async fn a_scenario_may_name_whom_it_trusts() {
     let pem = std::fs::read_to_string(home.path().join("authority.pem")).unwrap();
     all_held(&play(&format!("trust: |\n  {}", pem.replace('\n', "\n  "))).await);
     let refused = play("").await;
-    let unknown = "no connection: no trusted authority has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
+    let unknown = "no connection: its certificate is not signed by a trusted authority; set trusted certificates with `trust` or `--ca-cert`";
     assert_eq!(error(&refused.steps[0]), unknown);
 }
 
-/// A service that is described in two files, of which servers of this library send one at a time.
+/// A service that is defined in two files. Servers of this library send one file at a time.
 fn in_two_files() -> Vec<u8> {
     let field = |name: &str, kind: Type, of: Option<&str>| FieldDescriptorProto {
         name: Some(name.to_owned()),

@@ -1,4 +1,4 @@
-//! Handshakes of WebSockets, as servers may write them.
+//! WebSocket handshakes of different servers.
 
 use atoll::clock::Clock as _;
 use atoll::scenario::{Observation, StepDecision};
@@ -27,12 +27,12 @@ async fn every_right_answer_is_taken() {
 async fn a_wrong_answer_is_refused_and_said_why() {
     let Some(peer) = Peer::start("raw_server.py", "a_wrong_answer_is_refused").await else { return };
     for (path, why) in [
-        ("wrong", "the header `Sec-WebSocket-Accept` of the answer does not fit the key that was sent"),
+        ("wrong", "the header `Sec-WebSocket-Accept` of the answer does not match the key that was sent"),
         ("closed", "the header `Connection` of the answer does not name `Upgrade`"),
         ("h2c", "the answer has no header `Upgrade: websocket`"),
-        ("old", "the answer is HTTP/1.0, which has no upgrades"),
+        ("old", "the answer is HTTP/1.0, which does not support upgrades"),
         ("extended", "the server uses the extension `permessage-deflate`, which was not offered"),
-        ("unasked", "the server took a subprotocol that was not offered"),
+        ("unasked", "the server chose a subprotocol that was not offered"),
         ("nonsense", "invalid HTTP version parsed"),
     ] {
         let seen = talk(&peer, &format!("- {{ ws: {{ url: /{path} }}, expect: x }}\n")).await;
@@ -62,7 +62,7 @@ async fn a_refusal_is_shown_with_what_came_of_its_body() {
     assert_eq!(seen.steps[2].decided, StepDecision::Held, "{}", told(&seen));
 }
 
-/// Some servers look for the names of headers letter by letter, as browsers write them.
+/// Some servers compare header names case-sensitively with those of browsers.
 #[tokio::test]
 async fn a_handshake_is_written_as_browsers_write_it() {
     let Some(peer) = Peer::start("raw_server.py", "a_handshake_is_written_as_browsers_write_it").await else {
@@ -97,7 +97,7 @@ async fn a_handshake_is_written_as_browsers_write_it() {
     assert!(text(1).contains("\nHost: other.example\n"), "{}", text(1));
 }
 
-/// A server that sends without end, what says nothing, is noticed when time is over, also where several do so at once.
+/// Timeouts fire even if several servers send meaningless data without end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_flood_outlasts_its_timeout() {
     let Some(peer) = Peer::start("raw_server.py", "no_flood_outlasts_its_timeout").await else { return };

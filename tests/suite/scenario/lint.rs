@@ -1,4 +1,4 @@
-//! Lint: one file for every rule, and nothing where nothing is wrong.
+//! Lint: one file for every rule, and no findings in correct files.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ fn rules(files: &[(&str, &str)]) -> Vec<&'static str> {
     found.iter().map(|complaint| complaint.code.number()).collect()
 }
 
-/// A sound scenario with this as its only step.
+/// The findings of a correct scenario with this as its only step.
 fn step(text: &str) -> Vec<&'static str> {
     rules(&[(
         "a.yaml",
@@ -34,7 +34,7 @@ fn step(text: &str) -> Vec<&'static str> {
     )])
 }
 
-/// A sound scenario with these lines at the top.
+/// The findings of a correct scenario with these lines at the top.
 fn top(text: &str) -> Vec<&'static str> {
     let steps = "steps: [{ description: d, expect: x, request: { method: GET, path: / } }]\n";
     rules(&[("a.yaml", &format!("{text}\n{steps}"))])
@@ -202,7 +202,7 @@ fn sockets_calls_screens_and_pages_can_be_vacuous_too() {
     }
     assert!(!vacuous("browser: { action: click, selector: a }\nassert: { text: { not_contains: Error } }"));
     let skipped = "id: v\nvariables: { a: 1 }\nsteps:\n- { description: d, request: { method: GET, path: / }, assert: { status: 404 } }\n- { description: d, when: { a: 2 }, request: { method: GET, path: / }, assert: { status: 201 } }\n";
-    assert!(rules(&[("v.yaml", skipped)]).contains(&"SC101"), "what may be skipped makes up for nothing");
+    assert!(rules(&[("v.yaml", skipped)]).contains(&"SC101"), "a step that may be skipped does not count");
 }
 
 #[test]
@@ -220,11 +220,7 @@ fn a_placeholder_that_nothing_has_set_is_found_once_and_secrets_are_not_repeated
 #[test]
 fn a_mistake_is_told_once() {
     assert_eq!(step("request: { method: FETCH, path: / }"), ["SC020"]);
-    assert_eq!(
-        step("requst: { method: GET, path: / }"),
-        ["SC015", "E0702"],
-        "the key that is meant is named"
-    );
+    assert_eq!(step("requst: { method: GET, path: / }"), ["SC015", "E0702"], "the intended key is named");
     assert_eq!(top("id: ''"), ["SC006"]);
 }
 
@@ -243,7 +239,7 @@ fn specifications_have_rules_too() {
     assert_eq!(
         found("# Shop\n\nx\n\n## Items\n\n### One\n\nx\n"),
         Vec::<&str>::new(),
-        "sections of its own are text"
+        "its own sections are text"
     );
     assert_eq!(found("# Shop\n\nx\n\n## Items\n\nx\n\n## Items\n\ny\n"), ["S005"]);
     assert_eq!(found("# Shop\n\nx\n\n```\n## no heading\n"), ["S006"]);

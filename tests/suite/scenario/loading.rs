@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::QuickClock;
 
-/// The complaints about one file, as `line:column code message`.
+/// The diagnostics of one file, as `line:column code message`.
 fn complaints(text: &str) -> Vec<String> {
     let (_, sources, complaints) = load(vec![("x.yaml".into(), text.into())]);
     let line = |complaint: &atoll::diag::Diagnostic| {
@@ -64,13 +64,13 @@ steps:
         found,
         [
             "2:1 E0702 a scenario has no key `descripton` | did you mean `description`?",
-            "2:1 E0704 a scenario needs `id`",
+            "2:1 E0704 `id` is missing: a scenario needs it",
             "3:9 E0703 `weight` is a number, not text",
             "4:7 E0703 `tier` is a whole number, not text",
             "5:8 E0703 `setup` is a list, not a mapping",
-            "7:3 E0706 this step does nothing | a step has one of request, exec, browser, grpc, ws, tui, parallel",
+            "7:3 E0706 this step has no action | a step has one of these actions: request, exec, browser, grpc, ws, tui, parallel",
             "8:3 W0705 this step has neither `expect` nor `assert`",
-            "9:3 E0706 a step does one thing, this one has `request` and `exec` | make two steps of it",
+            "9:3 E0706 a step has one action, but this one has `request` and `exec` | split it into two steps",
             "10:3 W0705 this step has neither `expect` nor `assert`",
             "11:3 W0705 this step has neither `expect` nor `assert`",
             "11:10 E0703 `retry` is a mapping, not a number",
@@ -88,14 +88,14 @@ steps:
 #[test]
 fn actions_and_captures_are_checked_before_anything_runs() {
     for (text, wanted) in [
-        ("request: { method: FETCH, path: / }\nexpect: x", "E0710 `FETCH` is no HTTP method"),
+        ("request: { method: FETCH, path: / }\nexpect: x", "E0710 `FETCH` is not an HTTP method"),
         (
             "request: { method: GET, path: / }\nexpect: x\ncapture: [{ jsonpath: $.a }]",
-            "E0704 a capture needs `name`",
+            "E0704 `name` is missing: a capture needs it",
         ),
         (
             "request: { method: GET, path: / }\nexpect: x\ncapture: [{ name: a }]",
-            "E0711 a capture needs `jsonpath` or",
+            "E0711 `jsonpath` or `source` is missing",
         ),
         (
             "request: { method: GET, path: / }\nexpect: x\ncapture: [{ name: a-b, source: body }]",
@@ -109,21 +109,21 @@ fn actions_and_captures_are_checked_before_anything_runs() {
             "exec: { command: ls }\nexpect: x\ncapture: [{ name: a, source: stdot }]",
             "E0711 `exec` has no source `stdot` | did you mean `stdout`?",
         ),
-        (
-            "exec: { command: ls }\nexpect: x\ncapture: [{ name: a, jsonpath: '$.a[' }]",
-            "E0712 `$.a[` is no JSONPath",
-        ),
+        ("exec: { command: ls }\nexpect: x\ncapture: [{ name: a, jsonpath: '$.a[' }]", "E0712 `$.a[` is"),
         ("grpcs: { service: x }\nexpect: x", "E0702 a step has no key `grpcs` | did you mean `grpc`?"),
-        ("grpc: { service: x }\nexpect: x", "E0704 a gRPC call needs `method`"),
-        ("grpc: { stream: {} }\nexpect: x", "E0704 a gRPC call needs `service`, or the `stream.id`"),
-        ("grpc: { stream: { id: a }, body: {} }\nexpect: x", "E0710 `body` does nothing without `service`"),
+        ("grpc: { service: x }\nexpect: x", "E0704 `method` is missing: a gRPC call needs it"),
+        (
+            "grpc: { stream: {} }\nexpect: x",
+            "E0704 `service` is missing: a gRPC call needs it, or the `stream.id`",
+        ),
+        ("grpc: { stream: { id: a }, body: {} }\nexpect: x", "E0710 `body` has no effect without `service`"),
         (
             "grpc: { stream: { id: a, receive: { conut: 2 } } }\nexpect: x",
             "E0702 `receive` has no key `conut` | did you mean `count`?",
         ),
         (
             "grpc: { service: x, method: y }\nassert: { status: NOTFOUND }",
-            "E0714 `NOTFOUND` is no gRPC status | did you mean `NOT_FOUND`?",
+            "E0714 `NOTFOUND` is not a gRPC status | did you mean `NOT_FOUND`?",
         ),
         ("request:\nexpect: x", "E0703 `request` is a mapping, not nothing"),
     ] {
@@ -135,18 +135,21 @@ fn actions_and_captures_are_checked_before_anything_runs() {
 #[test]
 fn browser_steps_are_checked_before_anything_runs() {
     for (text, wanted) in [
-        ("{ action: tap, selector: a }", "`tap` is no browser action | known here: navigate, click"),
-        ("{ selector: a }", "a browser step needs `action`"),
-        ("{ action: navigate }", "`navigate` needs `url`"),
-        ("{ action: fill, selector: a }", "`fill` needs `value`"),
-        ("{ action: press, key: Contrl+A }", "`Contrl` is nothing to hold while pressing a key"),
-        ("{ action: press }", "`press` needs `key` | write `key: Enter`"),
+        ("{ action: tap, selector: a }", "`tap` is not a browser action | known here: navigate, click"),
+        ("{ selector: a }", "`action` is missing: a browser step needs it"),
+        ("{ action: navigate }", "`url` is missing: `navigate` needs it"),
+        ("{ action: fill, selector: a }", "`value` is missing: `fill` needs it"),
+        ("{ action: press, key: Contrl+A }", "`Contrl` is not a modifier key"),
+        ("{ action: press }", "`key` is missing: `press` needs it | write `key: Enter`"),
         (
             "{ action: click, selector: 'role=button[name=Save]' }",
-            "`role=button[name=Save]` is no role and name",
+            "`role=button[name=Save]` is not a role selector",
         ),
-        ("{ action: hover, selector: a, value: x }", "`hover` has no use for `value` | it takes selector"),
-        ("{ action: wait, count: 1 }", "`wait` needs `selector`, `text`, `text_absent` or `url`"),
+        ("{ action: hover, selector: a, value: x }", "`hover` has no key `value` | its keys are selector"),
+        (
+            "{ action: wait, count: 1 }",
+            "`wait` has no condition: write `selector`, `text`, `text_absent` or `url`",
+        ),
         ("{ action: assert, selector: a, count: many }", "`count` is a number, not text"),
         ("{ action: click, selector: a, timeout: 3 }", "`timeout` is not a duration"),
         ("{ action: click, selektor: a }", "`browser` has no key `selektor` | did you mean `selector`?"),
@@ -154,7 +157,7 @@ fn browser_steps_are_checked_before_anything_runs() {
         let found = step(&format!("browser: {text}\nexpect: x"));
         assert!(found.iter().any(|line| line.contains(wanted)), "{text}: {found:#?}");
     }
-    // As people have it: keys that an action has no use for, and assertions that need no `expect`.
+    // Existing files have unused keys of actions, and assertions without `expect`.
     for fine in [
         "browser: { action: click, selector: a, url: /x, text: b }\nexpect: x",
         "browser: { action: assert, selector: a, text: b, text_absent: c, count: 0, timeout: 2s }",
@@ -168,26 +171,26 @@ fn browser_steps_are_checked_before_anything_runs() {
 #[test]
 fn assertions_are_checked_before_anything_runs() {
     let request = [
-        ("{ status: 999 }", "E0714 999 is no HTTP status"),
-        ("{ status: 2XX }", "E0714 \"2XX\" is no HTTP status"),
+        ("{ status: 999 }", "E0714 999 is not an HTTP status"),
+        ("{ status: 2XX }", "E0714 \"2XX\" is not an HTTP status"),
         (
             "{ json: { $.a: { b: 1 } } }",
             "E0702 the assertion on `$.a` has no key `b` | to compare with a whole object",
         ),
-        ("{ json: [{ equals: 1 }] }", "E0704 a `json` assertion needs `path`"),
-        ("{ json: { a.b: 1 } }", "E0712 `a.b` is no JSONPath: one begins with `$`, as in `$.a.b`"),
-        ("{ json: { $.a: { type: text } } }", "E0714 `text` is no JSON type"),
-        ("{ json: { $.a: { schema: { type: 7 } } } }", "E0713 `schema` is no usable JSON Schema"),
+        ("{ json: [{ equals: 1 }] }", "E0704 `path` is missing in this `json` assertion"),
+        ("{ json: { a.b: 1 } }", "E0712 `a.b` is not a JSONPath, which begins with `$`, as in `$.a.b`"),
+        ("{ json: { $.a: { type: text } } }", "E0714 `text` is not a JSON type"),
+        ("{ json: { $.a: { schema: { type: 7 } } } }", "E0713 `schema` is not a usable JSON Schema"),
         ("{ json: { $.a: { length: long } } }", "E0703 `length` is a number or a bound"),
         ("{ header: { X: { exists: maybe } } }", "E0703 `exists` is true or false"),
     ];
     let exec = [
-        ("{ status: 200 }", "E0714 an answer to `exec` has no `status` | `exec` steps have: exit_code"),
+        ("{ status: 200 }", "E0714 answers to `exec` steps have no `status` | `exec` steps have: exit_code"),
         ("{ exit_code: one }", "E0703 `exit_code` is a whole number or a list of them"),
-        ("{ stdout: { matches: '(' } }", "E0713 no regular expression: unclosed group"),
+        ("{ stdout: { matches: '(' } }", "E0713 invalid regular expression: unclosed group"),
         ("{ stdout: { is: x } }", "E0702 `stdout` has no key `is` | known here: equals"),
-        ("{ stdout: {} }", "E0714 `stdout` compares nothing"),
-        ("{ duration: '<5' }", "E0709 `duration` is no bound: `5` has no unit"),
+        ("{ stdout: {} }", "E0714 `stdout` has no comparison"),
+        ("{ duration: '<5' }", "E0709 `duration` is not a bound: `5` has no unit"),
         ("{}", "E0714 `assert` is empty"),
     ];
     let of = |action: &'static str| move |(assert, wanted)| (format!("{action}\nassert: {assert}"), wanted);
@@ -218,13 +221,13 @@ id: second
     assert_eq!(
         found,
         [
-            "4:37 W0701 `{user_id}` has no value: no earlier step captures `user_id` | write `\\{user_id}` for the text itself, or give a value with `--variable user_id=VALUE`",
-            "5:26 W0701 `{prose}` has no value: no earlier step captures `prose` | write `\\{prose}` for the text itself, or give a value with `--variable prose=VALUE`",
+            "4:37 W0701 `{user_id}` has no value: no earlier step captures `user_id` | write `\\{user_id}` for the literal text, or set the variable: `--variable user_id=VALUE`",
+            "5:26 W0701 `{prose}` has no value: no earlier step captures `prose` | write `\\{prose}` for the literal text, or set the variable: `--variable prose=VALUE`",
             "7:37 W0703 `{{user_id}}` is read as `{user_id}`",
             "7:65 W0701 `{usr_id}` has no value: no earlier step captures `usr_id` | did you mean `{user_id}`?",
             "9:21 W0704 `user_id` hides an earlier capture of the same name",
             "10:3 W0705 this step has neither `expect` nor `assert`",
-            "10:51 W0701 `{user_idd}` stays as it is: no earlier step captures `user_idd` | did you mean `{user_id}`?",
+            "10:51 W0701 `{user_idd}` is not replaced: no earlier step captures `user_idd` | did you mean `{user_id}`?",
             "12:1 E0718 a file has one scenario, and this is a second YAML document",
         ]
     );
@@ -331,11 +334,11 @@ async fn directories_in_it_are_read_too() {
     std::fs::write(dir.path().join("s/shop/twice.yaml"), GOOD).unwrap();
     std::fs::write(dir.path().join("s/shop/fixtures/login.yaml"), fixture).unwrap();
     let failure = verb(json!("s"), dir.path()).await.unwrap_err();
-    assert!(failure.message.contains("the id `b` is taken by s/b.yaml"), "{failure}");
+    assert!(failure.message.contains("the id `b` is already used in s/b.yaml"), "{failure}");
     assert!(failure.message.contains("there are two fixtures `login`"), "{failure}");
 }
 
-/// Links that lead out, pipes and links to nothing are mistakes; none of them is opened.
+/// Links that lead out of the directory, pipes and dangling links are errors; none of them is opened.
 #[tokio::test]
 async fn what_is_no_file_of_the_directory_is_a_mistake() {
     let dir = directory(&[("s/b.yaml", GOOD), ("elsewhere/linked.yaml", ALSO)]);
@@ -352,18 +355,18 @@ async fn what_is_no_file_of_the_directory_is_a_mistake() {
         "s/out.yaml:1:1: error[E0715]: the file cannot be read: it leads out of the directory",
         "s/far.yaml:1:1: error[E0715]: the file cannot be read: it leads out of the directory",
         "s/dangling.yaml:1:1: error[E0715]: the file cannot be read: No such file",
-        "s/pipe.yaml:1:1: error[E0715]: the file cannot be read: it is no regular file",
+        "s/pipe.yaml:1:1: error[E0715]: the file cannot be read: it is not a regular file",
     ] {
         assert!(failure.message.contains(line), "{line}: {failure}");
     }
-    // The same next to a single file.
+    // Links next to a single file are errors, too.
     std::fs::write(s.join("one.yaml"), GOOD).unwrap();
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), s.join("fixtures")).unwrap();
     let out = verb(json!("s/one.yaml"), dir.path()).await.unwrap();
     assert_eq!(out["count"], 1);
 }
 
-/// A directory that is swapped for a link to the outside while it is read never shows what lies there.
+/// A directory that is replaced by a link to the outside while it is read never exposes files there.
 #[tokio::test]
 async fn a_swapped_directory_shows_nothing_of_the_outside() {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -409,9 +412,9 @@ async fn one_broken_file_fails_the_load_with_every_complaint() {
     for line in [
         "6 errors in the scenarios of .\n",
         "e.yaml:1:1: error[E0715]: the file is not UTF-8 text: byte 0 is invalid",
-        "b.yaml:1:5: error[E0707]: the id `b` is taken by",
+        "b.yaml:1:5: error[E0707]: the id `b` is already used in",
         "c.yaml:",
-        "d.yaml:4:3: error[E0706]: this step does nothing",
+        "d.yaml:4:3: error[E0706]: this step has no action",
         "d.yaml:3:5: error[E0702]: a step has no key `requst`\n  help: did you mean `request`?",
         "f.yaml:1:1: error[E0708]: the file is empty",
     ] {
@@ -475,7 +478,7 @@ fn all_files_together_are_bounded() {
     };
     assert_eq!(messages((0..5).map(file).collect()), (5_000, Vec::new()));
     let (read, errors) = messages((0..9).map(file).collect());
-    assert_eq!(errors, ["the scenario files come to more than 100000 steps, all rows counted"]);
+    assert_eq!(errors, ["the scenario files have more than 100000 steps, counting all rows"]);
     assert_eq!(read, 5_000, "the file that is too much is not read, nor are those after it");
     let long = "x".repeat(200_000);
     let steps = format!(

@@ -1,4 +1,4 @@
-//! Programs that nobody here wrote, as `tests/setup` installs them.
+//! Third-party programs, as installed by `tests/setup`.
 #![expect(clippy::disallowed_methods, reason = "tests start processes and read their environment")]
 
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-/// Says by name that a test is skipped because `what` is missing; a failure where it is required.
+/// Reports that a test is skipped because `what` is missing; fails if it is required.
 pub fn skip(what: &str, test: &str, why: &str) {
     let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
     assert!(!required.split(',').any(|name| name == what), "{what} is required: {why}");
     println!("skipped: {test}: {why}");
 }
 
-/// The Python of `target/peers`, after saying so where it is missing.
+/// The Python of `target/peers`; `None` after a note if it is missing.
 pub fn python(test: &str) -> Option<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/python");
     if !python.exists() {
-        skip("peers", test, "target/peers is missing: tests/setup/peers.sh makes it");
+        skip("peers", test, "target/peers is missing: tests/setup/peers.sh creates it");
         return None;
     }
     Some(python)
 }
 
-/// Whether the programs for a terminal are there, after saying so where they are not.
+/// Whether the terminal programs are installed; prints a note if not.
 pub fn has_terminal_programs(test: &str) -> bool {
     let missing =
         ["whiptail", "nano", "fzf"].into_iter().find(|name| !Path::new("/usr/bin").join(name).exists());
@@ -34,23 +34,23 @@ pub fn has_terminal_programs(test: &str) -> bool {
     missing.is_none()
 }
 
-/// A Python script that serves on a port of its own; killed when dropped.
+/// A Python server script; killed when dropped.
 pub struct Peer {
-    /// Its port.
+    /// Port of the server.
     pub port: String,
-    /// What it says, line by line.
+    /// Lines of its output.
     pub says: Lines<BufReader<ChildStdout>>,
     _child: Child,
 }
 
 impl Peer {
-    /// Starts `script`, a file beside this one, and waits until it has said where it listens. Nothing where Python or
-    /// its packages are missing.
+    /// Starts `script`, a file next to this one, and waits until it has printed its port. `None` if Python
+    /// or its packages are missing.
     pub async fn start(script: &str, test: &str) -> Option<Self> {
         Self::start_with(script, &[], test).await
     }
 
-    /// The same, with arguments.
+    /// Starts `script` with arguments.
     pub async fn start_with(script: &str, arguments: &[&str], test: &str) -> Option<Self> {
         let python = python(test)?;
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/scenario").join(script);
@@ -64,15 +64,15 @@ impl Peer {
             .spawn()
             .unwrap();
         let mut says = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = says.next_line().await.unwrap().expect("it says where it listens");
+        let port = says.next_line().await.unwrap().expect("it prints its port");
         Some(Self { port, says, _child: child })
     }
 
-    /// The next `n` lines that it says, sorted.
+    /// The next `n` lines of its output, sorted.
     pub async fn lines(&mut self, n: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for _ in 0..n {
-            lines.push(self.says.next_line().await.unwrap().expect("it still speaks"));
+            lines.push(self.says.next_line().await.unwrap().expect("it still prints lines"));
         }
         lines.sort();
         lines

@@ -71,20 +71,20 @@ pub async fn reset(bytes: &'static [u8]) -> String {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await;
             let _ = stream.write_all(bytes).await;
-            // Dropped, it is reset; what was written before is still read.
+            // Dropping it resets the connection; data that was written before is still read.
             let _ = stream.set_zero_linger();
         }
     });
     format!("http://{address}")
 }
 
-/// A peer that answers the first request of each connection, says that it may be used again, and hangs up when the next
-/// request comes; at once where there is no answer. Counts the requests that it has read.
+/// A peer that answers the first request of each connection with keep-alive, and closes the connection when
+/// the next request arrives; at once if there is no answer. Counts the requests that it has read.
 pub async fn forgetful(answer: &'static [u8]) -> (String, Arc<Mutex<u32>>) {
     parting(answer, b"").await
 }
 
-/// The same, which writes `last` before it hangs up.
+/// Like [`forgetful`], but writes `last` before it closes the connection.
 pub async fn parting(answer: &'static [u8], last: &'static [u8]) -> (String, Arc<Mutex<u32>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -116,7 +116,7 @@ struct Shop {
     tries: Arc<Mutex<u32>>,
 }
 
-/// A small service: items, a login, a job that takes three looks, and several kinds of misfortune.
+/// A small service: items, a login, a job that is done at the third poll, and several kinds of failures.
 pub fn shop(clock: QuickClock) -> Router {
     Router::new()
         .route("/items", post(make))
@@ -201,12 +201,12 @@ async fn job(State(shop): State<Shop>) -> Json<Value> {
 
 /// `python3 -m http.server` over a directory; killed when dropped.
 pub struct PythonServer {
-    /// Its address.
+    /// Address of the server.
     pub url: String,
     _child: tokio::process::Child,
 }
 
-/// Starts it and waits until it has said where it listens.
+/// Starts it and waits until it has printed its address.
 pub async fn python_server(dir: &std::path::Path) -> PythonServer {
     let mut child = tokio::process::Command::new("python3")
         .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory"])
@@ -222,9 +222,9 @@ pub async fn python_server(dir: &std::path::Path) -> PythonServer {
     PythonServer { url: format!("http://127.0.0.1:{port}"), _child: child }
 }
 
-/// Runs commands as local processes, for tests only: what a held service does in its sandbox.
+/// Runs commands as local processes instead of in the sandbox of a held service.
 pub struct LocalShell {
-    /// The time, for commands that do not end.
+    /// Clock for the time limits of commands.
     pub clock: QuickClock,
 }
 

@@ -71,7 +71,7 @@ async fn a_broken_setup_is_reported_and_nothing_is_run() {
     let broken = seen.broken.unwrap();
     assert_eq!((seen.setup_ok, broken.step, broken.description.as_str()), (false, 0, "Log in"));
     assert!(
-        broken.reason.starts_with("`token` could not be captured: the body is no JSON"),
+        broken.reason.starts_with("`token` could not be captured: the body is not JSON"),
         "{}",
         broken.reason
     );
@@ -99,7 +99,7 @@ async fn a_failed_assertion_is_tried_again_until_it_holds() {
     assert_eq!(
         step.error.as_deref(),
         Some("no answer within 2s"),
-        "the third try is cut off, no fourth is begun"
+        "the third attempt is interrupted, and there is no fourth"
     );
     assert_eq!((step.attempts, step.decided), (3, StepDecision::Failed));
     let seen = in_shop(&polling.replace("attempts: 5", "attempts: 2")).await;
@@ -162,7 +162,7 @@ async fn a_request_that_a_used_connection_loses_is_sent_once_more() {
         );
     }
     let read = *read.lock().unwrap();
-    assert!(read >= 62 + 20, "every second request finds a connection that is used up: {read}");
+    assert!(read >= 62 + 20, "every second request finds a closed connection: {read}");
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn a_request_that_is_sent_once_more_follows_no_more_redirects_than_it_may(
     let text = "- request: { method: POST, path: /a, body: x, redirects: 1 }\n  assert: { status: 303 }\n";
     let seen = play_on(&steps(text), Some(&url), None, &SystemClock, "").await;
     assert_eq!((seen.steps[0].decided, seen.steps[0].error.as_deref()), (StepDecision::Held, None));
-    assert_eq!(*read.lock().unwrap(), 3, "the request, its redirect, and that once more");
+    assert_eq!(*read.lock().unwrap(), 3, "the request, its redirect, and the redirect again");
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn redirects_are_followed_at_home_and_end_there() {
         "{:?}",
         seen.steps[2].error
     );
-    assert!(seen.steps[3].error.as_ref().unwrap().contains("not at the target"));
+    assert!(seen.steps[3].error.as_ref().unwrap().contains("not on the target"));
     assert_eq!(seen.steps[3].decided, StepDecision::Failed);
 }
 
@@ -260,7 +260,7 @@ async fn a_flood_and_foreign_bytes_are_kept_within_bounds() {
     let flood = seen.steps[0].observed.as_ref().unwrap();
     assert_eq!((flood.length, flood.cut, flood.lossy), (3 << 20, true, false));
     let verdicts: Vec<_> = seen.steps[0].assertions.iter().map(|verdict| verdict.ok).collect();
-    assert_eq!(verdicts, [true, false, false, false], "nothing is decided about bytes that were not kept");
+    assert_eq!(verdicts, [true, false, false, false], "omitted bytes are not decided");
     assert!(seen.steps[0].assertions[2].reason.as_ref().unwrap().contains("3145728 bytes, too many"));
     assert_eq!(flood.digest, atoll::value::Digest::of(vec![b'x'; 3 << 20]).to_string());
     assert!(flood.body.as_ref().unwrap().len() < 70_000 && flood.text.len() < 9_000);
@@ -275,7 +275,7 @@ async fn resets_and_silence_are_errors_with_what_had_come() {
     let seen = play(&scenario, Some(&cut), None, "").await;
     let step = &seen.steps[0];
     assert!(
-        step.error.as_ref().unwrap().starts_with("the answer broke off after 7 bytes"),
+        step.error.as_ref().unwrap().starts_with("the answer was interrupted after 7 bytes"),
         "{:?}",
         step.error
     );
@@ -340,7 +340,7 @@ async fn what_is_sent_is_what_is_written() {
     .await;
     let failed: Vec<_> = seen.steps.iter().flat_map(|step| &step.assertions).filter(|v| !v.ok).collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    assert!(seen.steps[2].error.as_ref().unwrap().contains("no header name"));
+    assert!(seen.steps[2].error.as_ref().unwrap().contains("is not a header name"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Connections that are used again: what is sent once more, and what is not.
+//! Reused connections: which requests are sent again, and which are not.
 #![expect(clippy::disallowed_methods, reason = "a test plays the server")]
 
 use std::sync::{Arc, Mutex};
@@ -54,11 +54,11 @@ async fn an_answer_that_breaks_off_in_its_body_is_not_sent_again() {
     let (url, received) = parting(OK, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart").await;
     let seen = seen(&text, &url).await;
     let error = seen.steps[1].error.as_deref().unwrap();
-    assert!(error.starts_with("the answer broke off after 4 bytes"), "{error}");
+    assert!(error.starts_with("the answer was interrupted after 4 bytes"), "{error}");
     assert_eq!(*received.lock().unwrap(), 2);
 }
 
-/// A program that says at once that it closes each connection after its answer has not seen the next request.
+/// A program that announces that it closes the connection after its answer has not seen the next request.
 #[tokio::test]
 async fn what_came_before_a_request_is_no_part_of_its_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -84,8 +84,9 @@ async fn what_came_before_a_request_is_no_part_of_its_answer() {
     assert_eq!(*received.lock().unwrap(), 10);
 }
 
-/// A server with HTTP/2 that ends each connection after `most` requests: it says so if it is `polite`, else it is just gone
-/// as soon as the next request has come. Says how many connections and requests there were.
+/// An HTTP/2 server that ends each connection after `most` requests. If it is `polite` it announces that;
+/// otherwise it closes the connection when the next request arrives. Returns the address and the counts of
+/// connections and requests.
 async fn with_http2(home: &std::path::Path, most: usize, polite: bool) -> (String, Arc<Mutex<(u32, u32)>>) {
     let file = |name: &str| std::fs::read(home.join(name)).unwrap();
     let chain = CertificateDer::pem_slice_iter(&file("signed.pem")).map(Result::unwrap).collect();
@@ -144,7 +145,7 @@ async fn http2_is_spoken_and_a_connection_that_ends_is_replaced() {
     }
 }
 
-/// The header `Host` of a step is the authority over HTTP/2, which must not have another one beside it.
+/// Over HTTP/2, the header `Host` of a step is the authority, and there must be no second one.
 #[tokio::test]
 async fn the_host_of_a_step_is_the_authority_over_http2() {
     let Some(home) = certificates("the_host_of_a_step_is_the_authority") else { return };

@@ -1,4 +1,5 @@
-//! What our scenarios say that others cannot: states that are waited for, rows, fixtures, teardown, races, made-up values.
+//! Features that only our scenario format has: `until`, rows, fixtures, teardown, `parallel`, generated
+//! values.
 #![expect(clippy::disallowed_methods, reason = "tests open ports")]
 
 use atoll::scenario::{Isolation, Observation, Scenario, ScenarioFiles, StepDecision, Visibility, load};
@@ -33,11 +34,12 @@ async fn a_state_is_waited_for_and_then_asserted() {
     let step = &seen.steps[0];
     assert_eq!((step.attempts, step.decided, step.assertions.len()), (3, StepDecision::Held, 2));
     assert_eq!(step.duration_ms, 4_000);
-    // The clock of these tests lets a limit of less than ten seconds run out at once: the last try has no answer.
+    // On the clock of these tests, a limit below ten seconds expires at once, so the last attempt has no
+    // answer.
     let seen = in_shop(&steps(&polling.replace("state: done", "tries: 9"))).await;
     let step = &seen.steps[0];
     assert_eq!((step.attempts, step.decided, &step.error), (6, StepDecision::Failed, &None));
-    assert_eq!(step.assertions[0].actual, json!(5), "the state that was last seen is told");
+    assert_eq!(step.assertions[0].actual, json!(5), "the last observed state is reported");
 }
 
 #[tokio::test]
@@ -96,7 +98,7 @@ steps:
     assert_eq!(decided(&seen)[..2], [StepDecision::Held, StepDecision::Failed]);
     assert_eq!((seen.steps[1].attempts, seen.steps[1].assertions[0].actual.clone()), (5, json!("done")));
     assert_eq!(seen.steps[2].error.as_deref(), Some("not run: the 50s of the scenario are over"));
-    // However much was left for it: the error of a step that is cut off is the same in every run.
+    // The error of an interrupted step is the same in every run, whatever time was left.
     let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let late = read("id: late\ntimeout: 300ms\nsteps: [{ request: { method: GET, path: / } }]\n");
@@ -229,11 +231,11 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
     let one = "\nsteps: [{ request: { method: GET, path: / }, assert: { status: 200 } }]\n";
     assert_eq!(
         complaints(&format!("id: a\nfixtures: [logn]{one}"), &[("fixtures/login.yaml", "setup: []")]),
-        ["E0716 there is no fixture `logn` | did you mean `login`?"]
+        ["E0716 unknown fixture `logn` | did you mean `login`?"]
     );
     assert_eq!(
         complaints(&format!("id: a\nfixtures: [login]{one}"), &[]),
-        ["E0716 there is no fixture `login` | put it into `fixtures/login.yaml` beside the scenarios"]
+        ["E0716 unknown fixture `login` | create `fixtures/login.yaml` next to the scenarios"]
     );
     assert_eq!(
         complaints(&format!("id: a\nfixtures: [x]{one}"), &[("fixtures/x.yaml", "setups: []")])[0],
@@ -241,7 +243,7 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
     );
     assert_eq!(
         complaints(&format!("id: a\nfor_each: []{one}"), &[]),
-        ["E0710 `for_each` has 0 rows, it takes from 1 to 1000 | "]
+        ["E0710 `for_each` has 0 rows; from 1 to 1000 are allowed | "]
     );
     // Rows of the scenario and rows of its steps multiply.
     let rows = |count: usize| (0..count).map(|n| format!("{{n: {n}}}")).collect::<Vec<_>>().join(", ");
@@ -254,7 +256,7 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
     assert_eq!(
         many(21, 1_000),
         [
-            "E0710 21 rows of 1000 steps are more than 20000 steps | use fewer rows, or split the scenario over several files"
+            "E0710 21 rows of 1000 steps are more than 20000 steps | use fewer rows, or split the scenario into several files"
         ]
     );
     let both =
@@ -264,7 +266,7 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
         found[0].contains("`{$uid}` has no value: `$uid` is not a generated value | did you mean `{$uuid}`?"),
         "{found:?}"
     );
-    assert!(found[1].starts_with("E0710 a step has `retry` or `until`, not both"), "{found:?}");
+    assert!(found[1].starts_with("E0710 a step can have `retry` or `until`, not both"), "{found:?}");
     let step = |more: &str| {
         complaints(
             &format!(
@@ -273,14 +275,11 @@ fn fixtures_and_rows_that_are_wrong_say_so() {
             &[],
         )
     };
-    assert_eq!(
-        step("when: { stat: ok }"),
-        ["W0701 nothing in this scenario captures `stat`, which this step depends on | "]
-    );
-    assert!(step("when: { a-b: 1 }")[0].contains("`a-b` is no variable"));
+    assert_eq!(step("when: { stat: ok }"), ["W0701 no step captures `stat`, which this step depends on | "]);
+    assert!(step("when: { a-b: 1 }")[0].contains("`a-b` is not a variable"));
     assert!(step("when: {}")[0].contains("`when` is empty"));
     assert!(step("when: { a: { is: 1 } }")[1].contains("`$.a` has no key `is`"));
-    assert!(step("repeat: 0")[0].contains("from 1 to 100000 times"));
+    assert!(step("repeat: 0")[0].contains("from 1 to 100000"));
     assert!(step("assert: { exit_code: 0, duration: { p42: <1s } }")[0].contains("no key `p42`"));
     let all = complaints(
         "id: a\nvariables: { v: 1 }\nsteps:\n- { when: { v: 1 }, exec: { command: ls }, expect: x }\n",
@@ -326,7 +325,7 @@ async fn races_are_counted() {
 
 #[tokio::test]
 async fn what_is_done_at_once_overlaps_and_a_broken_one_is_told() {
-    // Each waits for the file that the other one makes.
+    // Each waits for the file that the other one creates.
     let dir = tempfile::tempdir().unwrap();
     let shell = LocalShell { clock: QuickClock::default() };
     let scenario = steps(
@@ -371,7 +370,7 @@ teardown:
     .await;
     assert_eq!(decided(&seen), [StepDecision::Held; 3]);
     let places: Vec<_> = seen.steps.iter().map(|step| (step.index, step.line)).collect();
-    assert_eq!(places, [(0, 4), (1, 7), (2, 15)], "an index is a place among those that were run");
+    assert_eq!(places, [(0, 4), (1, 7), (2, 15)], "an index counts only the steps that were run");
     let skipped: Vec<_> = seen.skipped.iter().map(|skip| (skip.list.as_str(), skip.why.as_str())).collect();
     assert_eq!(
         skipped,

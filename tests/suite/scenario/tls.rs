@@ -1,4 +1,5 @@
-//! Programs behind TLS, with certificates that openssl makes: whom a scenario trusts, and what it says where it does not.
+//! Programs with TLS and certificates of openssl: which certificates a scenario trusts, and the errors for
+//! others.
 #![expect(clippy::disallowed_methods, reason = "tests make certificates")]
 
 use std::path::Path;
@@ -11,7 +12,8 @@ use super::browser::{assert_all_hold, browse, chromium};
 use super::peers::Peer;
 use super::{play_on, read};
 
-/// Makes an authority, a certificate for 127.0.0.1 that it has signed, one for a client, and one for another name that is not signed.
+/// Creates an authority, a certificate for 127.0.0.1 that it has signed, a client certificate, and an
+/// unsigned certificate for another name.
 const CERTIFICATES: &str = r#"
 set -e
 key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -24,11 +26,11 @@ openssl x509 -req -in client.csr -CA authority.pem -CAkey authority.key -CAcreat
 openssl req -x509 $key -keyout own.key -out own.pem -days 1 -subj "/CN=somewhere.example"
 "#;
 
-/// A directory with certificates; nothing where there is no openssl, after saying so.
+/// A directory with certificates; `None` after a note if openssl is missing.
 pub fn certificates(test: &str) -> Option<tempfile::TempDir> {
     let home = tempfile::tempdir().unwrap();
     if Command::new("openssl").arg("version").output().is_err() {
-        println!("skipped: {test}: no openssl to make a certificate with");
+        println!("skipped: {test}: openssl is missing");
         return None;
     }
     let made = Command::new("sh").args(["-c", CERTIFICATES]).current_dir(home.path()).output().unwrap();
@@ -52,7 +54,7 @@ impl Safe {
         Some(Self { web: at(&peer.port), socket: at(&socket), _peer: peer })
     }
 
-    /// A request and a WebSocket, each to its own target, trusting what `trust` is, as it is written in YAML.
+    /// Runs a request and a WebSocket, each to its own target, with `trust` as written in YAML.
     async fn play(&self, trust: &str) -> Observation {
         let request =
             "- request: { method: GET, path: / }\n  assert: { status: 200, body: Directory listing }";
@@ -89,7 +91,7 @@ async fn whom_a_scenario_trusts_is_spoken_to() {
         format!("variables:\n  pem: |\n    {}\ntrust: '{{pem}}'", authority.replace("\n ", "\n   "));
     let seen = safe.play(&captured).await;
     assert_eq!(decided(&seen), [StepDecision::Held; 2], "{}", crate::scenario::told(&seen));
-    // One that nobody has signed, for another name, and that could sign others: it is known all the same.
+    // A self-signed certificate for another name that could sign others is trusted nevertheless.
     let Some(own) = Safe::start(home.path(), "own", test).await else { return };
     let seen = own.play(&format!("trust: |\n  {}", pem(home.path(), "own.pem"))).await;
     assert_eq!(decided(&seen), [StepDecision::Held; 2], "{}", crate::scenario::told(&seen));
@@ -99,7 +101,7 @@ async fn whom_a_scenario_trusts_is_spoken_to() {
 async fn nobody_else_is() {
     let Some(home) = certificates("nobody_else_is") else { return };
     let Some(safe) = Safe::start(home.path(), "signed", "nobody_else_is").await else { return };
-    let unknown = "no trusted authority has signed its certificate; `trust` or `--ca-cert` names certificates that are trusted";
+    let unknown = "its certificate is not signed by a trusted authority; set trusted certificates with `trust` or `--ca-cert`";
     for trust in [String::new(), format!("trust: |\n  {}", pem(home.path(), "own.pem"))] {
         let seen = safe.play(&trust).await;
         let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();
@@ -108,7 +110,7 @@ async fn nobody_else_is() {
     }
     let seen = safe.play("trust: nothing of the kind").await;
     let errors: Vec<_> = seen.steps.iter().map(|step| step.error.clone().unwrap()).collect();
-    assert_eq!(errors, ["`trust` has no certificate in PEM in it"; 2]);
+    assert_eq!(errors, ["`trust` contains no PEM certificate"; 2]);
 }
 
 #[tokio::test]

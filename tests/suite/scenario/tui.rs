@@ -1,4 +1,4 @@
-//! `tui` steps against programs from the distribution's packages, in sandboxes and in containers.
+//! `tui` steps against programs of the distribution, in sandboxes and in containers.
 
 use atoll::runtime::service::{ExecSpec, ReadinessCheck, RunningService, RuntimeKind, ServiceSpec};
 use atoll::scenario::{Observation, Shell, StepDecision, StepSeen, load};
@@ -11,7 +11,7 @@ use super::{QuickClock, play, play_on, read, steps};
 use crate::fifo::processes_with;
 use crate::services::{House, house};
 
-/// A sandbox in which nothing runs but what scenarios start in it. Nothing where something is missing, after saying so.
+/// A sandbox in which only programs of scenarios run; `None` after a note if something is missing.
 pub async fn sandbox(test: &str) -> Option<(House, RunningService)> {
     if !has_terminal_programs(test) {
         return None;
@@ -29,7 +29,7 @@ fn text(step: &StepSeen) -> &str {
     &step.observed.as_ref().unwrap().text
 }
 
-/// That every step has assertions, and all of them hold.
+/// Fails unless every step has assertions and all of them hold.
 pub fn all_hold(seen: &Observation) {
     for step in &seen.steps {
         assert_eq!(step.decided, StepDecision::Held, "{}", crate::scenario::brief(step));
@@ -294,7 +294,7 @@ async fn keys_that_do_not_fit_into_the_timeout_are_an_error_and_not_typed_at_onc
         "the `timeout` of 2s is too short to type 11 keys, which take at least 4s: nothing was typed; raise it, or type less in one step"
     );
     assert_eq!(seen.steps[5].error, None, "{}", crate::scenario::brief(&seen.steps[5]));
-    // Each escape makes a sequence of the `>` behind it.
+    // Each escape forms a sequence with the `>` after it.
     assert!(text(&seen.steps[5]).contains("<b><<<c>"), "{}", text(&seen.steps[5]));
     assert!(error(6).contains("nothing was typed"), "{}", error(6));
     house.runtimes.stop(&running).await;
@@ -351,7 +351,7 @@ async fn what_goes_wrong_is_said() {
         [
             "no program has been started: give a `command` in this step or an earlier one",
             "`there` did not appear on the screen within 300ms",
-            "the program had not ended after 300ms",
+            "the program did not end within 300ms",
             "nothing that matches `in+` appeared on the screen before the program ended with exit code 7",
             "nothing can be typed: the program ended with exit code 7",
         ]
@@ -366,7 +366,7 @@ async fn what_goes_wrong_is_said() {
     house.runtimes.stop(&running).await;
 }
 
-/// A program that takes no notice of signals, with children in sessions of their own.
+/// A program that ignores signals, with children in other sessions.
 fn stubborn(nap: &str) -> String {
     format!("trap '' TERM HUP INT; setsid {nap} & {nap} & echo up; {nap}; {nap}")
 }
@@ -401,7 +401,7 @@ async fn a_step_that_is_given_up_ends_its_program() {
         async move { running.exec(spec).await.unwrap() }
     };
     assert_eq!(run("mkfifo /tmp/up /tmp/alive").await.exit_code, Some(0));
-    // Whoever is started below holds the pipe open; its reader ends with the last of them.
+    // All descendants keep the pipe open; its reader ends with the last one.
     let line = format!("exec 9>/tmp/alive; echo up >/tmp/up; {}", stubborn("sleep 5555"));
     let scenario =
         steps(&format!("- {{ tui: {{ command: \"{line}\", wait_for: never, timeout: 1h }}, expect: x }}"));
@@ -469,19 +469,19 @@ async fn a_service_without_a_terminal_says_so() {
 #[test]
 fn mistakes_are_found_while_reading() {
     for (step, wanted) in [
-        ("{ tui: {} }", "`tui` does nothing"),
+        ("{ tui: {} }", "`tui` has no action"),
         ("{ tui: { comand: x } }", "`tui` has no key `comand`"),
         ("{ tui: { command: '' } }", "`command` is empty"),
-        ("{ tui: { send_key: entre } }", "`entre` is no key"),
-        ("{ tui: { send_keys: [a, hyper+b] } }", "`hyper+b` is no key"),
-        ("{ tui: { size: { columns: 80 } } }", "`size` needs `rows`"),
+        ("{ tui: { send_key: entre } }", "`entre` is not a key"),
+        ("{ tui: { send_keys: [a, hyper+b] } }", "`hyper+b` is not a key"),
+        ("{ tui: { size: { columns: 80 } } }", "`rows` is missing: `size` needs it"),
         ("{ tui: { size: { columns: 1, rows: 9 } } }", "`columns` is a whole number from 2 to 1000"),
-        ("{ tui: { wait_for: { matches: '(' } } }", "no regular expression"),
+        ("{ tui: { wait_for: { matches: '(' } } }", "invalid regular expression"),
         ("{ tui: { wait_for: { text: a } } }", "`wait_for` has no key `text`"),
         ("{ tui: { wait_for: { gone: a, matches: b } } }", "`wait_for` is a text, or has one of"),
         ("{ tui: { wait_exit: maybe } }", "`wait_exit` is true or false, not text"),
         ("{ tui: { command: x, timeout: 5 } }", "`timeout` is not a duration"),
-        ("{ tui: { command: x }, assert: { stdout: x } }", "an answer to `tui` has no `stdout`"),
+        ("{ tui: { command: x }, assert: { stdout: x } }", "answers to `tui` steps have no `stdout`"),
     ] {
         let (.., complaints) = load(vec![("x".into(), format!("id: x\nsteps:\n- {step}\n"))]);
         assert!(complaints.iter().any(|c| c.message.starts_with(wanted)), "{step}: {complaints:#?}");

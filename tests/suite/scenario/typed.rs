@@ -1,9 +1,9 @@
-//! What a program reads of what `tui` steps type, and how long steps take that see something wrong.
+//! How a program reads the input of `tui` steps, and how long failing steps take.
 
 use super::tui::{all_hold, sandbox, watch};
 
-/// Shows each key that it reads, one word a key. Escape is a key of its own if nothing comes for a twentieth of a second, else it
-/// begins a code or is `alt` with the next key.
+/// Shows each key that it reads as one word. Escape is a key by itself if nothing follows within 50 ms;
+/// otherwise it begins a code or is `alt` with the next key.
 const KEYS: &str = r#"
 import os, select, sys, tty
 tty.setraw(0)
@@ -62,7 +62,7 @@ async fn a_screen_on_which_something_is_missing_waits_for_no_end_of_the_program(
         let error = step.error.as_deref();
         assert_eq!(error, Some("`never` did not appear on the screen within 100ms"));
     }
-    // Each used to wait two seconds more.
+    // A failing step must not wait two seconds more.
     assert!(seen.duration_ms < 10_000, "{} ms", seen.duration_ms);
     house.runtimes.stop(&running).await;
 }

@@ -1,4 +1,4 @@
-//! What a scenario says is what is sent, and what is compared.
+//! Scenarios send and compare exactly what is written.
 
 use atoll::scenario::{Action, Observation, StepDecision, load_given};
 use atoll::system_clock::SystemClock;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::program::{first_lines, raw, serve, shop};
 use super::{QuickClock, play_on, read, steps, told};
 
-/// Scalars that YAML takes for something else than the text that they are.
+/// Scalars that YAML does not read as the text that they are.
 const SCALARS: [&str; 23] = [
     "1.10",
     "1.0",
@@ -235,7 +235,7 @@ async fn bodies_are_read_in_their_encoding() {
     }
     let text = "- request: { method: POST, path: /a, headers: { Content-Type: text/plain; charset=latin1 }, body: '\u{20BF}' }\n  assert: { status: 200 }\n";
     let seen = seen(text, &raw(b"").await).await;
-    assert!(seen.steps[0].error.as_ref().unwrap().ends_with("it has no `\u{20BF}`"));
+    assert!(seen.steps[0].error.as_ref().unwrap().ends_with("that encoding has no `\u{20BF}`"));
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn a_difference_that_cannot_be_seen_is_told() {
     let seen = seen(text, &url).await;
     for verdict in &seen.steps[0].assertions {
         let reason = verdict.reason.as_deref().unwrap_or_default();
-        assert!(reason.contains("the answer has U+00A0, and what is wanted has none"), "{verdict:?}");
+        assert!(reason.contains("the answer has U+00A0, and the expected text has none"), "{verdict:?}");
     }
 }
 
@@ -277,7 +277,7 @@ async fn a_placeholder_without_a_value_is_not_sent() {
         "`{token}` has no value: it could not be captured: there is nothing at $.nothing"
     );
     assert!(seen.steps[4].error.as_ref().unwrap().starts_with("`{token}` in `expect` has no value"));
-    assert_eq!(seen.steps[5].decided, StepDecision::Open, "words may stand in braces");
+    assert_eq!(seen.steps[5].decided, StepDecision::Open, "prose may contain braces");
     let unknown =
         "id: a\nsteps:\n  - request: { method: GET, path: '/{tokn}' }\n    assert: { status: 200 }\n";
     let (found, _, complaints) = load_given(vec![("a.yaml".to_owned(), unknown.to_owned())], &[]);
@@ -324,7 +324,7 @@ async fn a_number_is_sent_again_as_the_program_wrote_it() {
     assert!(sent.starts_with("GET /?p=1.10&r=2.0&b=1e3&i=7\n") && sent.contains("x: [1.50]"), "{sent}");
 }
 
-/// An answer with the body that `hex` stands for.
+/// An answer with the hexadecimal body `hex`.
 async fn encoded(encoding: &str, hex: &str) -> String {
     let body = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
     let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: {encoding}\r\n\r\n");
@@ -352,7 +352,7 @@ async fn every_usual_content_encoding_is_decoded_within_bounds() {
     assert!(self::seen(text, &broken).await.steps[0].error.is_some(), "a broken body is no answer");
 }
 
-/// An answer with a list in a list, `levels` deep, beside other fields.
+/// An answer with lists nested `levels` deep, and other fields.
 fn nested(levels: usize) -> Vec<u8> {
     let body = format!(
         r#"{{"name": "x", "deep": {}{{"leaf": 1.10}}{}, "many": 1e400, "few": -1e-400}}"#,
@@ -387,7 +387,7 @@ const DEEP: &str = "
 
 #[test]
 fn an_answer_may_be_deep_and_no_stack_is_needed_for_it() {
-    // A half of what the threads of the program have.
+    // Half of the stack size of the program's threads.
     let small = std::thread::Builder::new().stack_size(1 << 20);
     let play = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -407,10 +407,12 @@ fn an_answer_may_be_deep_and_no_stack_is_needed_for_it() {
         let error = step.captures[0].error.as_deref();
         assert_eq!(
             error,
-            Some("it is nested more than 64 levels deep, the most that is captured: capture a part of it")
+            Some(
+                "it is nested more than 64 levels deep, the limit for captured values: capture a part of it"
+            )
         );
     }
-    // What is observed becomes part of a record.
+    // The observation becomes part of a record.
     let written = serde_json::to_string(&seen).unwrap();
     serde_json::from_str::<Observation>(&written).unwrap();
 }

@@ -16,7 +16,7 @@ fn text(step: &StepSeen) -> &str {
     &step.observed.as_ref().unwrap().text
 }
 
-/// That every step has assertions, and all of them hold.
+/// Fails unless every step has assertions and all of them hold.
 fn all_hold(seen: &Observation) {
     for step in &seen.steps {
         assert_eq!(step.decided, StepDecision::Held, "{step:#?}");
@@ -148,7 +148,7 @@ async fn a_refused_handshake_is_an_answer_where_its_status_is_asserted() {
         (seen.steps[2].decided, seen.steps[2].assertions[0].actual.clone()),
         (StepDecision::Failed, json!(404))
     );
-    // A server need not take a subprotocol.
+    // A server need not choose a subprotocol.
     assert_eq!(seen.steps[3].decided, StepDecision::Held, "{}", crate::scenario::brief(&seen.steps[3]));
     assert_eq!(
         seen.steps[3].observed.as_ref().unwrap().parts.get("protocol").filter(|part| !part.is_null()),
@@ -184,7 +184,7 @@ async fn how_a_connection_ends_is_observed() {
     }
     assert!(text(&seen.steps[0]).ends_with("Received 0 of 1 message\nClosed with code 4001: no more\n"));
     assert_eq!(seen.steps[1].captures[1].value, json!("going away"));
-    assert!(text(&seen.steps[3]).ends_with("Closed with code 1006: the connection broke off\n"));
+    assert!(text(&seen.steps[3]).ends_with("Closed with code 1006: the connection was lost\n"));
     let error = seen.steps[4].error.as_deref().unwrap();
     assert!(error.starts_with("message 1 of 1 could not be sent: the connection"), "{error}");
     let said = peer.lines(10).await;
@@ -244,7 +244,7 @@ async fn a_peer_that_does_not_answer_is_waited_for_as_long_as_was_said() {
     assert!(text(&seen.steps[0]).ends_with("Received 0 of 1 message within 200ms\n"));
     let errors: Vec<_> = seen.steps[1..3].iter().map(|step| step.error.as_deref().unwrap()).collect();
     assert_eq!(errors[0], "no connection within 200ms");
-    assert!(errors[1].starts_with("ws://127.0.0.1:1/x is not at the target"), "{}", errors[1]);
+    assert!(errors[1].starts_with("ws://127.0.0.1:1/x is not on the target"), "{}", errors[1]);
     assert_eq!(seen.steps[3].decided, StepDecision::Failed);
 }
 
@@ -300,18 +300,18 @@ async fn what_waits_unseen_is_bounded() {
 #[test]
 fn mistakes_are_found_while_reading() {
     for (step, wanted) in [
-        ("{ ws: {} }", "`ws` does nothing"),
+        ("{ ws: {} }", "`ws` has no action"),
         ("{ ws: { path: /x } }", "`ws` has no key `path`"),
         ("{ ws: { url: '' } }", "`url` is empty"),
-        ("{ ws: { send: { base64: '!' } } }", "`!` is no letter of base64"),
+        ("{ ws: { send: { base64: '!' } } }", "`!` is not a base64 character"),
         ("{ ws: { messages: [{ hex: abc }] } }", "a hexadecimal digit is missing: every byte has two"),
-        ("{ ws: { send: a, messages: [b] } }", "a step has `send` or `messages`, not both"),
+        ("{ ws: { send: a, messages: [b] } }", "a step can have `send` or `messages`, not both"),
         ("{ ws: { receive: { count: 0 } } }", "`count` is a whole number from 1, not a number"),
         ("{ ws: { receive: { timeout: soon } } }", "`timeout` is not a duration"),
-        ("{ ws: { receive: { until: '(' } } }", "no regular expression"),
+        ("{ ws: { receive: { until: '(' } } }", "invalid regular expression"),
         ("{ ws: { close: 1006 } }", "a close code is one of"),
-        ("{ ws: { headers: { a: b } } }", "`headers` is of use only where the step connects"),
-        ("{ ws: { url: /x }, assert: { body: x } }", "an answer to `ws` has no `body`"),
+        ("{ ws: { headers: { a: b } } }", "`headers` has an effect only if the step connects"),
+        ("{ ws: { url: /x }, assert: { body: x } }", "answers to `ws` steps have no `body`"),
         ("{ ws: { url: /x }, capture: [{ name: a, source: body }] }", "`ws` has no source `body`"),
     ] {
         let (.., complaints) = load(vec![("x".into(), format!("id: x\nsteps:\n- {step}\n"))]);

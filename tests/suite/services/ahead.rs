@@ -1,4 +1,4 @@
-//! Services that are started before they are asked for, and volumes, in both runtimes.
+//! Services that are started in advance, and volumes, in both runtimes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,15 +31,15 @@ async fn no_more_are_started_ahead_than_are_wanted() {
     let ahead = WarmPoolSize { keep: 1, of: 3 };
     let take = || house.runtimes.take("same".to_owned(), ahead, &members);
     let first = take().await.unwrap();
-    assert_eq!(started.load(Ordering::Relaxed), 2, "one to have, one ahead");
+    assert_eq!(started.load(Ordering::Relaxed), 2, "one in use, one in advance");
     let second = take().await.unwrap();
     assert_eq!(started.load(Ordering::Relaxed), 3);
     let third = take().await.unwrap();
-    assert_eq!(started.load(Ordering::Relaxed), 3, "no more were wanted");
+    assert_eq!(started.load(Ordering::Relaxed), 3, "no more are needed");
     let ids: std::collections::BTreeSet<_> =
         [&first, &second, &third].map(|taken| taken.running().unwrap().id().to_owned()).into();
     assert_eq!(ids.len(), 3, "each has its own");
-    // Another kind has spares of its own; those that nobody takes are gone at the end.
+    // Another kind has its own spares; unused ones are stopped at the end.
     let other = house.runtimes.take("other".to_owned(), ahead, &members).await.unwrap();
     assert_eq!(started.load(Ordering::Relaxed), 5);
     for environment in [&first, &second, &third, &other] {
@@ -83,7 +83,7 @@ async fn volumes_that_were_made_before_one_could_not_be_are_gone() {
     nothing_lives(&house, &[]);
 }
 
-/// A container stays the user of its image: what its volumes need is that any user may write to them.
+/// A container keeps the user of its image, so any user must be able to write to its volumes.
 #[tokio::test]
 async fn containers_of_different_users_share_a_volume() {
     let Some(house) = house(RuntimeKind::Docker, "containers_of_different_users_share_a_volume").await else {
@@ -92,7 +92,7 @@ async fn containers_of_different_users_share_a_volume() {
     let volumes = vec![("shared".to_owned(), "/home".into())];
     let mut members = Vec::new();
     for (name, user) in [("program", "0"), ("side", "4711")] {
-        // The directory is there in the image, closed and with something in it.
+        // The directory exists in the image, is not accessible, and is not empty.
         let rest = format!("RUN touch /home/of-the-image && chmod 0700 /home\nUSER {user}\n");
         let built = house.build(&[("Dockerfile", &house.dockerfile(&rest))]).await;
         assert!(built.ok, "{}", built.log);
@@ -110,7 +110,7 @@ async fn containers_of_different_users_share_a_volume() {
     assert_eq!(run("program", "cat /home/a; echo two > /home/b; rm /home/a").await, "one");
     assert_eq!(run("side", "cat /home/b; ls /home").await, "two\nb");
     let limit = "cat /sys/fs/cgroup/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids/pids.max";
-    assert_eq!(run("side", limit).await, "256", "each has a limit of its own");
+    assert_eq!(run("side", limit).await, "256", "each has its own limit");
     house.runtimes.stop_all(&environment).await;
 }
 

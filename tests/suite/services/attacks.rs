@@ -1,5 +1,5 @@
-//! Everything that a hostile program tried, in every sandbox that there is: builds, services and commands of agents, as
-//! processes and in containers. Nothing of it may reach anything. `tests/attacks/attempts.py` has the attempts.
+//! Attacks of a hostile program in every kind of sandbox: builds, services and commands of agents, as
+//! processes and in containers. None may succeed. `tests/attacks/attempts.py` has the attacks.
 
 use std::collections::BTreeSet;
 use std::os::linux::net::SocketAddrExt;
@@ -15,11 +15,11 @@ use crate::binary::Project;
 use crate::store::SmallDisk;
 
 const ATTEMPTS: &str = include_str!("../../attacks/attempts.py");
-/// The capabilities that commands of Docker builds have: package managers and `useradd` fail without CHOWN, DAC_OVERRIDE,
-/// FOWNER, FSETID, SETGID and SETUID, and all that these give ends at the container's own files and processes.
+/// Capabilities of commands in Docker builds. Package managers and `useradd` fail without CHOWN,
+/// DAC_OVERRIDE, FOWNER, FSETID, SETGID and SETUID, which affect only files and processes of the container.
 const OF_BUILDS: u64 = 0b1101_1011;
 
-/// What is planted on the machine for a program to find.
+/// Targets on the machine for the attacks.
 struct Planted {
     targets: Value,
     mark: String,
@@ -77,7 +77,7 @@ impl Planted {
         targets
     }
 
-    /// What of the machine was written to.
+    /// Targets that were written to.
     fn written(&self, house: &House) -> Vec<PathBuf> {
         let dirs = ["/", "/usr/bin", "/etc", "/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from);
         let own =
@@ -87,7 +87,7 @@ impl Planted {
     }
 }
 
-/// The attempts that reached something, of those that were made in `surface`; the count is printed.
+/// The attacks in `surface` that succeeded; prints their number.
 fn reached(surface: &str, said: &str) -> Vec<String> {
     assert!(said.contains("all attempts made"), "{said}");
     let begun = said.lines().filter_map(|line| line.split_once("begun ")).map(|(_, name)| name.trim());
@@ -98,7 +98,7 @@ fn reached(surface: &str, said: &str) -> Vec<String> {
         .map(|(_, what)| what.to_owned())
         .collect();
     println!("attacks: {surface}: {} attempts, {} succeed", made.len(), reached.len());
-    // Those that use too much are made elsewhere, each alone.
+    // Attacks that exhaust resources are run elsewhere, each alone.
     let listed = ATTEMPTS.lines().filter(|line| line.starts_with("@quick")).count();
     assert_eq!(made.len(), listed, "not all attempts were made:\n{said}");
     reached.into_iter().collect()
@@ -114,7 +114,7 @@ fn said(report: &ExecReport) -> String {
     String::from_utf8_lossy(&report.stdout).into_owned() + &String::from_utf8_lossy(&report.stderr)
 }
 
-/// An image whose every build and start runs nothing but what is asked of it.
+/// An image with the attacks whose command only sleeps.
 async fn armed(house: &House) -> String {
     let text =
         house.dockerfile("WORKDIR /app\nCOPY attempts.py .\nRUN chmod 777 /app\nCMD [\"sleep\", \"1000\"]\n");
@@ -127,7 +127,7 @@ fn session(house: &House, image: &str) -> ServiceSpec {
     ServiceSpec { ready: ReadinessCheck::None, disk: 256 << 20, ..ServiceSpec::new(image, house.tag()) }
 }
 
-/// In a service, while another one runs beside it.
+/// Attacks in a service, while another one is running.
 async fn services_reach_nothing(kind: RuntimeKind) {
     if !is_amid_secrets(&format!("attacks::services_reach_nothing_{}", kind.word())) {
         return;
@@ -156,7 +156,7 @@ async fn services_reach_nothing_docker() {
     services_reach_nothing(RuntimeKind::Docker).await;
 }
 
-/// In a build: what a command prints is in its log.
+/// Attacks in a build: the output of a command is in its log.
 async fn builds_reach_nothing(kind: RuntimeKind) {
     if !is_amid_secrets(&format!("attacks::builds_reach_nothing_{}", kind.word())) {
         return;
@@ -183,7 +183,7 @@ async fn builds_reach_nothing_docker() {
     builds_reach_nothing(RuntimeKind::Docker).await;
 }
 
-/// Puts the attempts into the workspace of an agent, and opens its sandbox.
+/// Copies the attacks into the workspace of an agent, and opens its sandbox.
 async fn bench(house: &House) -> AgentWorkspace {
     let settings =
         RuntimeSettings::new(PathBuf::from(env!("CARGO_BIN_EXE_atoll")), house.data.path().to_owned());
@@ -209,7 +209,7 @@ async fn commands_of_agents_reach_nothing() {
     assert_eq!(planted.written(&house), Vec::<PathBuf>::new());
 }
 
-/// The attempts do what they say: outside of a sandbox those that harm nothing reach what they are after.
+/// The attacks work: without a sandbox, the harmless ones succeed.
 #[test]
 fn the_attempts_work_where_nothing_stops_them() {
     const HARMLESS: [&str; 7] = [
@@ -241,10 +241,10 @@ fn the_attempts_work_where_nothing_stops_them() {
     }
 }
 
-/// Those that use too much, each alone in a sandbox; and what is said of one that was ended for it.
+/// Attacks that exhaust resources, each alone in a sandbox, and parts of the message after it was ended.
 const GREEDY: [(&str, &[&str]); 11] = [
     ("take_memory_with_many_processes", &["memory"]),
-    // In a container, its temporary directory is on its disk.
+    // In a container, the temporary directory is on its disk.
     ("take_memory_as_files", &["memory", "to its disk"]),
     ("start_processes_without_end", &[]),
     ("start_threads_without_end", &[]),
@@ -253,7 +253,7 @@ const GREEDY: [(&str, &[&str]); 11] = [
     ("fill_the_disk_without_names", &["to its disk"]),
     ("write_one_endless_file", &["to its disk"]),
     ("make_files_without_end", &["files"]),
-    // The file system is full, or the memory of the kernel for them is that of the sandbox.
+    // Either the file system is full, or the kernel memory counts towards the sandbox.
     ("make_files_in_memory_without_end", &[]),
     ("open_files_without_end", &[]),
 ];
@@ -280,7 +280,7 @@ async fn services_use_no_more_than_they_may(kind: RuntimeKind) {
     assert!(left(house.data.path()).is_empty(), "{:?}", left(house.data.path()));
 }
 
-/// What services left on the disk.
+/// Files that services left on the disk.
 fn left(data: &Path) -> Vec<PathBuf> {
     let live = std::fs::read_dir(data.join("process/live")).into_iter().flatten().flatten();
     live.map(|entry| entry.path()).collect()
@@ -328,7 +328,7 @@ shell = { argv = ["sleep", "4"] }
 set = { said = "{{ steps.up.output }}" }
 "#;
 
-/// Its data and the program's files are on one disk, which the program fills as fast as it can.
+/// The data of Atoll and the files of the program are on one disk, which the program fills as fast as it can.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_can_be_recorded_on_the_disk_that_its_program_fills() {
     if house(RuntimeKind::Process, "a_run_can_be_recorded_on_the_disk_that_its_program_fills").await.is_none()

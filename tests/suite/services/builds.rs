@@ -1,4 +1,4 @@
-//! What Dockerfiles say, followed for real by Docker.
+//! Builds of Dockerfiles with Docker.
 #![expect(clippy::disallowed_methods, reason = "tests write files and measure time")]
 
 use std::time::Instant;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What an image knows beside its files.
+/// Configuration of an image.
 fn config(image: &str) -> Value {
     serde_json::from_str(&docker(&["image", "inspect", "--format", "{{json .Config}}", image])).unwrap()
 }
 
-/// What a shell says in a container of the image.
+/// Output of a shell in a container of the image.
 fn within(image: &str, line: &str) -> String {
     docker(&["run", "--rm", "--network", "none", "--entrypoint", "/bin/sh", image, "-c", line])
 }
@@ -99,7 +99,11 @@ CMD ["cat /said"]
     };
     let built = build(&house, &files, &options).await;
     assert!(built.ok, "{}", built.log);
-    assert!(built.log.contains("base image busybox:latest: atoll/busybox:latest is used"), "{}", built.log);
+    assert!(
+        built.log.contains("base image busybox:latest: replaced by atoll/busybox:latest"),
+        "{}",
+        built.log
+    );
     assert!(!built.log.contains("exit 99"), "{}", built.log);
     let image = built.image.unwrap();
     let said = |line: &str| within(&image, line);
@@ -143,7 +147,7 @@ async fn an_image_from_nothing_has_nothing_that_it_was_not_given() {
     let is_empty = |value: &Value| value.is_null() || *value == json!([]);
     assert!(is_empty(&known["Entrypoint"]) && is_empty(&known["Cmd"]), "{known}");
     assert_eq!(within(&image, "cat /x"), "x");
-    // What an image says for those that are made from it.
+    // Instructions of an image for images that are built from it.
     let text = format!("FROM busybox:latest\nLABEL atoll.run={}\nONBUILD RUN echo made > /made\n", house.run);
     let parent = house.build(&[("Dockerfile", &text)]).await.image.unwrap();
     let built = house.build(&[("Dockerfile", &format!("FROM {parent}\nRUN cat /made\n"))]).await;
@@ -166,7 +170,7 @@ async fn what_is_unchanged_is_not_done_again() {
     let (image, first, second) = make("1", "1", &text).await;
     assert_eq!(make("1", "1", &text).await, (image, first.clone(), second.clone()));
     let (_, same, other) = make("1", "2", &text).await;
-    assert!(same == first && other != second, "only what is after the change");
+    assert!(same == first && other != second, "only the layers after the change are rebuilt");
     let (_, other, _) = make("2", "1", &text).await;
     assert_ne!(other, first);
     let changed = text.replace("CMD [\"x\"]", "ENV E=1\nCMD [\"y\"]");
@@ -197,12 +201,12 @@ async fn commands_of_builds_have_limits_and_leave_nothing() {
         house.dockerfile("RUN python3 -c \"import urllib.request as u; u.urlopen('http://a.example')\"\n");
     let why = house.build(&[("Dockerfile", &unreached)]).await.reason.unwrap();
     assert!(why.contains("exit code 1; commands of a build have no network"), "{why}");
-    // Late or given up: the container is gone at once, with all that runs in it.
+    // After a timeout or a cancellation, the container and its processes end at once.
     let nap = format!("88{}", std::process::id());
     let sleeps = house.dockerfile(&format!("RUN (setsid sleep {nap} &); trap '' TERM; sleep {nap}\n"));
     let options = BuildOptions { timeout: Duration::from_secs(3), ..house.options() };
     let late = house.build_with(&[("Dockerfile", &sleeps)], &options).await.unwrap();
-    assert_eq!(late.reason.as_deref(), Some("not built within 3s"));
+    assert_eq!(late.reason.as_deref(), Some("the build did not finish within 3s"));
     assert_eq!((containers(), processes_with(&nap)), (String::new(), Vec::<String>::new()));
     let options = house.options();
     let files = [("Dockerfile", sleeps.as_str())];
@@ -223,8 +227,8 @@ async fn what_a_build_cannot_do_is_said_with_its_line() {
     let Some(house) = house(RuntimeKind::Docker, "what_a_build_cannot_do").await else { return };
     let cases = [
         ("FROM busybox:latest\nRUN --mount=type=cache,target=/x true\n", "line 2: options of RUN"),
-        ("FROM busybox:latest\nADD https://a.example/x /x\n", "line 2: ADD takes files of the tree"),
-        ("FROM busybox:latest\nCOPY --from=nothing /x /x\n", "line 2: there is no stage or image `nothing`"),
+        ("FROM busybox:latest\nADD https://a.example/x /x\n", "line 2: ADD can use only files of the tree"),
+        ("FROM busybox:latest\nCOPY --from=nothing /x /x\n", "line 2: unknown stage or image `nothing`"),
         (
             "FROM busybox:latest AS a\nFROM busybox:latest\nCOPY --from=a /none /x\n",
             "line 3: the image has no `/none`",
@@ -237,7 +241,7 @@ async fn what_a_build_cannot_do_is_said_with_its_line() {
         ("FROM --platform=linux/s390x busybox:latest\n", "line 1: `atoll/busybox:latest` is an image for"),
         ("FROM scratch\nRUN true\n", "line 2: cannot start a command"),
         ("FROM busybox:latest\nUSER nobodyhere\nRUN true\n", "line 3: cannot start a command"),
-        ("FROM busybox:latest\nEXPOSE many\n", "line 2: `many` is no port"),
+        ("FROM busybox:latest\nEXPOSE many\n", "line 2: `many` is not a port"),
     ];
     for (text, words) in cases {
         let built = house.build(&[("Dockerfile", text), ("a", "a")]).await;

@@ -1,5 +1,5 @@
-//! Programs that are hostile to whoever builds and starts them: nothing outside is touched, nothing hangs, and what they
-//! break is an observation of theirs, never a failure of the run.
+//! Hostile programs in builds and services: nothing outside changes, nothing hangs, and their failures are
+//! observations, never failures of the run.
 #![expect(clippy::disallowed_methods, reason = "tests write files and measure time")]
 
 use std::fmt::Write as _;
@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use super::*;
 
-/// What became of a program: whether it was built, whether it is up, and why not. A failure of the run is none of these.
+/// Result of a program: whether it was built, whether it is up, and why not. A failure of the run fails the
+/// test.
 async fn fate(house: &House, dockerfile: &str, timeout: Duration) -> (bool, bool, String) {
     let files = [("Dockerfile", dockerfile), ("f", "content"), ("d/e/g", "deeper"), ("app.py", SERVER)];
     let options = BuildOptions { timeout, ..house.options() };
@@ -34,7 +35,7 @@ fn built(house: &House, rest: &str) -> String {
 async fn what_a_program_breaks_is_its_own(kind: RuntimeKind) {
     let Some(house) = house(kind, "what_a_program_breaks_is_its_own").await else { return };
     let deep = r#"RUN python3 -c "import os;[(os.mkdir('d'),os.chdir('d')) for i in range(3000)]""#;
-    // What it does, and whether it comes up in a sandbox.
+    // Instructions, and whether the service is ready in a sandbox.
     let cases = [
         ("RUN chmod 000 /", false),
         ("RUN rm -rf --no-preserve-root / 2>/dev/null; true", false),
@@ -58,12 +59,12 @@ async fn what_a_program_breaks_is_its_own(kind: RuntimeKind) {
     for (rest, comes_up) in cases {
         let (made, up, why) = fate(&house, &built(&house, rest), Duration::from_secs(60)).await;
         assert!(up || !why.is_empty(), "{rest:.80}");
-        // In a container root may do more, and links inside are followed.
+        // In a container root has more rights, and links inside are followed.
         assert!(kind == RuntimeKind::Docker || up == comes_up, "{rest:.80}: built {made}: {why}");
     }
 }
 
-/// Only in a sandbox: the system's own files of a container are its image's, and root may write there.
+/// Only in a sandbox: in a container, the system files belong to the image, and root can write to them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sandbox_that_its_program_breaks_is_an_observation() {
     let Some(house) = house(RuntimeKind::Process, "a_sandbox_that_its_program_breaks").await else { return };
@@ -82,13 +83,13 @@ async fn a_sandbox_that_its_program_breaks_is_an_observation() {
         assert_eq!(up, may_come_up, "{rest}: {why}");
         assert!(why.contains(words), "{rest}: {why}");
     }
-    // The agent in the sandbox is stopped as well: only the build's own time limit is left.
+    // The agent in the sandbox is stopped as well, so only the time limit of the build ends it.
     let late = fate(&house, &built(&house, "RUN kill -STOP -1; sleep 1000"), Duration::from_secs(3)).await;
-    assert_eq!(late, (false, false, "not built within 3s".to_owned()));
+    assert_eq!(late, (false, false, "the build did not finish within 3s".to_owned()));
     let left = std::fs::read_dir(house.data.path().join("process/builds")).unwrap().count();
-    assert_eq!(left, 0, "builds leave nothing behind");
+    assert_eq!(left, 0, "builds leave no files");
     let left = std::fs::read_dir(house.data.path().join("process/live")).unwrap().count();
-    assert_eq!(left, 0, "services leave nothing behind");
+    assert_eq!(left, 0, "services leave no files");
 }
 
 async fn what_a_dockerfile_expands_to_is_bounded(kind: RuntimeKind) {
@@ -166,8 +167,8 @@ both! {
     words_of_a_program_are_not_taken_for_the_machines
 }
 
-/// Left behind by a command, without its environment and session: swaps a directory for a link to a directory of this
-/// machine and a file for a pipe, again and again.
+/// A daemon of a command, without its environment and session, that repeatedly swaps a directory for a link
+/// to a directory of this machine, and a file for a pipe.
 const SWAPPER: &str = r#"
 import os, sys, time
 canary, mark = sys.argv[1:3]
@@ -207,7 +208,7 @@ async fn what_a_command_leaves_behind_sees_no_other_instruction() {
         let mut files =
             vec![("Dockerfile", dockerfile.as_str()), ("swap.py", SWAPPER), ("run.sh", "#!/bin/sh\n")];
         files.extend(many.iter().map(|path| (path.as_str(), "x")));
-        // Whether a link was there when the command ended is chance: then the build says so.
+        // By chance, there may be a link when the command ends: then the build reports it.
         let built = house.build(&files).await;
         let why = built.reason.unwrap_or_default();
         assert!(built.ok || why.contains("symbolic link"), "{why}\n{}", built.log);
@@ -218,7 +219,7 @@ async fn what_a_command_leaves_behind_sees_no_other_instruction() {
     }
 }
 
-/// While bubblewrap makes the places that it mounts on, it sees all of this machine as `/oldroot`.
+/// While bubblewrap creates mount points, it sees the whole machine as `/oldroot`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_at_the_places_of_mounts_lead_nowhere() {
     let Some(house) = house(RuntimeKind::Process, "links_at_the_places_of_mounts").await else { return };

@@ -1,4 +1,4 @@
-//! What dead processes left over is removed, and nothing else is.
+//! Leftovers of dead processes are removed, and nothing else.
 #![expect(clippy::disallowed_methods, reason = "tests write files and plant leftovers")]
 
 use atoll::id::RunId;
@@ -8,7 +8,7 @@ use super::{SERVER, docker, house};
 use crate::binary::Project;
 use crate::fifo::{Fifo, Group, write_line};
 
-/// An owner that does not live: the first process never starts one tick after boot.
+/// A dead owner: process 1 never starts one tick after boot.
 const DEAD: &str = "1-1";
 
 /// The ids of containers with the label, running or not.
@@ -17,7 +17,7 @@ fn containers(label: &str) -> Vec<String> {
     found.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Whether there is such an image.
+/// Whether the image exists.
 fn has_image(name: &str) -> bool {
     !docker(&["images", "--quiet", "--filter", &format!("reference={name}")]).is_empty()
 }
@@ -39,20 +39,20 @@ async fn images_of_sandboxes_stay_as_long_as_a_run_needs_them() {
     let Some(house) = house(RuntimeKind::Process, "images_of_sandboxes_stay").await else { return };
     let spec = house.spec(SERVER).await;
     assert!(spec.image.starts_with("process:"));
-    // Its name says nothing without the user's key.
+    // Its name depends on the key of the user.
     let images = house.data.path().join("process/images");
     let image = std::fs::read_dir(images).unwrap().next().unwrap().unwrap().path();
     let kept = [house.run.clone()];
-    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&[])).await.images, 0, "its process lives");
+    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&[])).await.images, 0, "its process is running");
     std::fs::write(image.join("users").join(house.run.as_str()), DEAD).unwrap();
-    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&kept)).await.images, 0, "its run goes on");
+    assert_eq!(house.runtimes.reap(Leftovers::AllBut(&kept)).await.images, 0, "its run can be resumed");
     assert!(image.exists());
     assert_eq!(house.runtimes.reap(Leftovers::AllBut(&[])).await.images, 1);
     assert!(!image.exists());
     assert!(house.spec(SERVER).await.image == spec.image, "it can be built again");
 }
 
-/// A container of `run` whose process is dead, left over in the house at `data`.
+/// Creates a leftover container of `run`, whose process is dead, for the data directory `data`.
 fn leave_container(run: &str, data: &str) -> String {
     let labels = [format!("atoll.run={run}"), format!("atoll.owner={DEAD}"), format!("atoll.house={data}")];
     let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label.as_str()]).collect();
@@ -62,7 +62,7 @@ fn leave_container(run: &str, data: &str) -> String {
     id
 }
 
-/// An image of `run` whose process is dead, left over in the house at `data`.
+/// Creates a leftover image of `run`, whose process is dead, for the data directory `data`.
 fn leave_image(name: &str, run: &str, data: &str) {
     let text = format!(
         "FROM atoll/busybox:latest\nLABEL atoll.run={run} atoll.owner={DEAD} atoll.house={data} atoll.name={name}\n"
@@ -86,7 +86,7 @@ async fn containers_and_images_of_the_dead_are_reaped() {
     leave_container(run, &data);
     house.runtimes.reap(Leftovers::AllBut(std::slice::from_ref(&house.run))).await;
     assert_eq!(containers(&label), Vec::<String>::new());
-    assert!(has_image(&image), "its run goes on");
+    assert!(has_image(&image), "its run can be resumed");
     house.runtimes.reap(Leftovers::AllBut(&[])).await;
     assert!(!has_image(&image));
 }
@@ -109,7 +109,7 @@ pack = { files = [
 docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "docker" }
 "#;
 
-/// Layers of a build that came to nothing have labels from the beginning, and go with their run.
+/// Layers of a failed build have labels from the start, and are removed with their run.
 #[tokio::test]
 async fn layers_of_failed_builds_are_found_again() {
     let Some(_house) = house(RuntimeKind::Docker, "layers_of_failed_builds").await else { return };
@@ -142,7 +142,7 @@ async fn gc_removes_what_no_run_needs_any_more() {
     leave_container(&run, &data);
     project.run(&["gc", "--dry-run"]).exits(0);
     assert!(has_image(&image));
-    // Other tests may have left more, in projects that are gone.
+    // Other tests may have left more, in deleted projects.
     project.run(&["gc"]).exits(0).stderr_has("removed leftovers of dead processes").stderr_has(" image");
     assert!(!has_image(&image));
     assert_eq!(containers(&format!("atoll.house={data}")), Vec::<String>::new());
@@ -152,7 +152,7 @@ async fn gc_removes_what_no_run_needs_any_more() {
 const HELD: &str = r#"
 atoll = 1
 name = "held"
-summary = "holds a container until it is told to go on"
+summary = "holds a container until a file is read"
 
 [inputs.says]
 type = "string"
@@ -211,7 +211,8 @@ pack = { files = [
 docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "docker", timeout = "1h" }
 "#;
 
-/// Killed in the middle of a `RUN`, a build leaves a container that runs, and the image of what came before it.
+/// A build that is killed during a `RUN` leaves a running container and the image of the earlier
+/// instructions.
 #[tokio::test]
 async fn a_killed_build_leaves_nothing_once_gc_has_run() {
     let Some(_house) = house(RuntimeKind::Docker, "a_killed_build").await else { return };
@@ -231,7 +232,7 @@ async fn a_killed_build_leaves_nothing_once_gc_has_run() {
     let begun = std::time::Instant::now();
     while running() == 0 {
         assert!(group.child.try_wait().unwrap().is_none(), "the build ended");
-        assert!(begun.elapsed().as_secs() < 120, "the build does not reach its last command");
+        assert!(begun.elapsed().as_secs() < 120, "the build did not reach its last command");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     group.child.kill().unwrap();
@@ -240,7 +241,7 @@ async fn a_killed_build_leaves_nothing_once_gc_has_run() {
     assert!(!containers(&label()).is_empty(), "a killed process removes nothing");
     project.run(&["gc"]).exits(0).stderr_has("removed leftovers of dead processes");
     assert_eq!(containers(&label()), Vec::<String>::new());
-    // Its run can be resumed: what is built already stays for it, and goes with it.
+    // Its run can be resumed, so its layers are kept and removed with the run.
     assert_ne!(images(), "");
     let data = project.path(".atoll").canonicalize().unwrap();
     let told = format!("label=atoll.house={}", data.display());

@@ -1,4 +1,5 @@
-//! The limit of memory that the agent in a sandbox sets on itself and all that it starts, where no control group does.
+//! The memory limit that the agent in a sandbox sets for itself and its children if there is no control
+//! group.
 #![expect(clippy::disallowed_methods, reason = "starts an agent and waits for its socket")]
 
 use std::process::Stdio;
@@ -10,7 +11,7 @@ use tokio::time::sleep;
 
 const MOST: u64 = 64 << 20;
 
-/// The agent itself works within the limit, threads included, and a command that takes more does not get it.
+/// The agent itself works within the limit, including its threads, and a command cannot exceed it.
 #[tokio::test]
 async fn an_agent_works_within_the_memory_that_it_limits() {
     let place = tempfile::tempdir().unwrap();
@@ -39,7 +40,7 @@ async fn an_agent_works_within_the_memory_that_it_limits() {
         let said = String::from_utf8(ran.stdout).unwrap();
         assert_eq!(ran.exit_code, Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
         assert!(said.ends_with(&format!("\n{}\n", MOST >> 10)), "{said}");
-        assert!(!said.contains("MIMALLOC"), "what it starts has an environment of its own: {said}");
+        assert!(!said.contains("MIMALLOC"), "its children have another environment: {said}");
     }
     relay::kill(&socket, "none").await.unwrap();
     let within = relay::exec(&socket, line("python3 -c 'bytearray(8 << 20)'")).await.unwrap().unwrap();

@@ -104,7 +104,7 @@ fn a_misspelt_scenario_is_not_passed_over_because_another_names_it() {
     project.write("cases/orders.yaml", &ORDERS.replace("data/order.json", "data/order.yaml"));
     project.write("cases/data/order.yaml", "size: 1\n");
     let note =
-        "cases/data/order.yaml:2:1: warning[W0706]: this file looks like a scenario, but has no `steps`";
+        "cases/data/order.yaml:2:1: warning[W0706]: this file looks like a scenario, but `steps` is missing";
     let lint = || project.run(&["lint", "cases"]);
     let data = lint();
     assert!(!data.stdout.contains("--> cases/data/"), "what others name is data: {}", data.stdout);
@@ -120,7 +120,7 @@ fn a_misspelt_scenario_is_not_passed_over_because_another_names_it() {
     project.write("cases/own.yaml", own);
     lint().exits(3).stdout_has("cases/own.yaml:3:1").stdout_has("did you mean `steps`?");
     project.run(&["run", "p.toml"]).exits(1).stderr_has("cases/own.yaml:3:1");
-    project.run(&["lint", "cases/own.yaml"]).exits(3).stdout_has("a scenario needs `steps`");
+    project.run(&["lint", "cases/own.yaml"]).exits(3).stdout_has("`steps` is missing");
 }
 
 #[test]
@@ -141,11 +141,11 @@ fn a_name_that_leads_elsewhere_is_refused_with_its_place() {
     refused("data/orders.csv", "data/none.csv", "cases/orders.yaml:2:");
     refused("data/order.json", "data", "cannot be read");
     project.write("cases/data/orders.csv", "name,size\nbolt\n");
-    refused("first", "first", "is no CSV table");
+    refused("first", "first", "is not a valid CSV table");
     project.write("cases/data/orders.csv", "name,size\nbolt,\"1\nnut,2\nring,3\n");
-    refused("first", "first", "the quote that begins in line 2 is not closed");
+    refused("first", "first", "the quote that is opened in line 2 is not closed");
     project.write("cases/data/orders.csv", "name,name\nbolt,1\n");
-    refused("first", "first", "two columns are called `name`");
+    refused("first", "first", "two columns have the name `name`");
     project.write("cases/data/orders.csv", "name,size\n");
     refused("first", "first", "0 rows");
 }

@@ -93,7 +93,7 @@ fn an_image_is_validated_as_it_is() {
     project.run(&["validate", "--scenarios", "cases", "--image", image]).exits(0).stdout_has("✓ python");
     let missing =
         project.run(&["validate", "--scenarios", "cases", "--image", "atoll-nobody-made-this:1"]).exits(1);
-    missing.stdout_has("? python").stdout_has("there is no image `atoll-nobody-made-this:1`");
+    missing.stdout_has("? python").stdout_has("unknown image `atoll-nobody-made-this:1`");
 }
 
 const MENU: &str = "import http.server, os, threading

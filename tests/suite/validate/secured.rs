@@ -80,13 +80,13 @@ impl Secured {
 #[test]
 fn a_target_is_trusted_by_its_authority_or_without_a_look() {
     let Some(secured) = secured(false, "a_target_is_trusted_by_its_authority") else { return };
-    secured.run("nobody", &[]).exits(4).stdout_has("no trusted authority has signed its certificate");
+    secured.run("nobody", &[]).exits(4).stdout_has("its certificate is not signed by a trusted authority");
     secured.run("nobody", &["--ca-cert", "tls/authority.pem"]).exits(0);
     secured.run("nobody", &["--insecure"]).exits(0);
     // Another authority is none.
     let failed = secured.run("nobody", &["--ca-cert", "tls/own.pem"]).exits(4);
     failed
-        .stdout_has("no trusted authority has signed its certificate")
+        .stdout_has("its certificate is not signed by a trusted authority")
         .stdout_has("curl -sS -i -X GET --cacert tls/own.pem");
 }
 
@@ -116,7 +116,10 @@ fn files_that_do_not_fit_are_refused() {
     secured.project.run(&code).exits(3).stderr_has("reached without TLS");
     // A key that belongs to another certificate says nothing about the program.
     let other = ["--insecure", "--client-cert", "tls/client.pem", "--client-key", "tls/own.key"];
-    secured.run("nobody", &other).exits(1).stdout_has("`client_cert` and `client_key` do not fit");
+    secured
+        .run("nobody", &other)
+        .exits(1)
+        .stdout_has("`client_cert` and `client_key` do not belong together");
 }
 
 const CALL: &str = "id: called

@@ -1,4 +1,5 @@
-//! Archives on their way into a container: made of files of the tree, or of what a container gave, within bounds.
+//! Archives that are copied into a container: built from files of the tree or of another container, with
+//! size limits.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Most entries of an archive.
 const ENTRIES: usize = 1_000_000;
-/// Bytes that are handed on at once.
+/// Bytes per chunk.
 const PIECE: usize = 64 << 10;
 
-/// Whom copied files belong to, and their mode where it is given.
+/// Owner of copied files, and their mode if one is given.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CopiedAttributes {
     pub(super) owner: (u64, u64),
@@ -42,7 +43,7 @@ impl<W: Write> Packer<W> {
         let is_small = self.entries <= ENTRIES && bytes <= self.left;
         self.left = self.left.saturating_sub(bytes);
         if self.cancel.is_cancelled() {
-            return Err(io::Error::other("given up"));
+            return Err(io::Error::other("the copy was cancelled"));
         }
         if is_small { Ok(()) } else { Err(too_much(self.most)) }
     }
@@ -60,7 +61,7 @@ impl<W: Write> Packer<W> {
 
     pub(super) fn dir(&mut self, path: &Path) -> io::Result<()> {
         self.count(0)?;
-        // A mode that is given is that of files.
+        // A given mode applies to files only.
         let mut header = self.header(EntryType::Directory, 0o755, 0);
         header.set_mode(0o755);
         self.out.append_data(&mut header, inside(path), io::empty())
@@ -73,7 +74,8 @@ impl<W: Write> Packer<W> {
         self.out.append_data(&mut header, inside(path), bytes)
     }
 
-    /// Takes entries of another archive over; `place` says where each goes, by its path in that archive. Returns how many.
+    /// Copies entries of another archive. `place` maps the path of each to its new path. Returns the number
+    /// of entries.
     pub(super) fn take(
         &mut self,
         from: impl Read,
@@ -110,7 +112,7 @@ impl<W: Write> Packer<W> {
                     let Some(other) = place(&link, false) else { continue };
                     self.out.append_link(&mut header, to, inside(&other))?;
                 }
-                // Devices, and what only some archives have.
+                // Devices and special entries.
                 _ => continue,
             }
             taken += 1;
@@ -126,15 +128,15 @@ impl<W: Write> Packer<W> {
 }
 
 fn too_much(most: u64) -> io::Error {
-    io::Error::other(format!("the files that are copied come to more than {most} bytes or {ENTRIES} entries"))
+    io::Error::other(format!("the copied files have more than {most} bytes or {ENTRIES} entries"))
 }
 
-/// A path of a container as archives name it.
+/// A container path in the form that archives use.
 fn inside(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// An archive that `ADD` unpacks, as a stream of its entries; none for other files.
+/// A decoder for an archive that `ADD` unpacks; `None` for other files.
 pub(super) fn archive(bytes: &[u8]) -> io::Result<Option<Box<dyn Read + '_>>> {
     let is_tar = |bytes: &[u8]| bytes.get(257..262) == Some(b"ustar");
     if is_tar(bytes) {
@@ -142,7 +144,7 @@ pub(super) fn archive(bytes: &[u8]) -> io::Result<Option<Box<dyn Read + '_>>> {
     }
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut head = Vec::new();
-        // What is broken is a file like others.
+        // Broken data is an ordinary file.
         let read = flate2::read::MultiGzDecoder::new(bytes).take(512).read_to_end(&mut head);
         let unpacks = read.is_ok() && is_tar(&head);
         return Ok(unpacks.then(|| Box::new(flate2::read::MultiGzDecoder::new(bytes)) as Box<dyn Read>));
@@ -150,7 +152,9 @@ pub(super) fn archive(bytes: &[u8]) -> io::Result<Option<Box<dyn Read + '_>>> {
     let packed =
         [&b"BZh"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"].iter().any(|magic| bytes.starts_with(magic));
     if packed {
-        return Err(io::Error::other("ADD unpacks tar and tar.gz here; use COPY, and RUN to unpack others"));
+        return Err(io::Error::other(
+            "ADD can unpack only tar and tar.gz: use COPY, and RUN to unpack other archives",
+        ));
     }
     Ok(None)
 }
@@ -162,7 +166,7 @@ pub(super) struct Inlet {
 }
 
 impl Inlet {
-    /// Reads what comes out of a stream; it is read no further than is asked for.
+    /// A reader for a stream, which is polled only as far as needed.
     pub(super) fn of(
         stream: impl futures_util::Stream<Item = Result<Bytes, bollard::errors::Error>> + Send + 'static,
     ) -> Self {
@@ -205,12 +209,12 @@ impl Outlet {
         (Self(to), stream)
     }
 
-    /// Breaks the body off: half an archive must not be taken for a whole one.
+    /// Ends the body with an error, because an incomplete archive must not count as complete.
     pub(super) fn fail(&self) {
-        let _ = self.0.blocking_send(Err(io::Error::other("given up")));
+        let _ = self.0.blocking_send(Err(io::Error::other("the copy was cancelled")));
     }
 
-    /// The outlet behind a buffer.
+    /// The outlet with a buffer.
     pub(super) fn buffered(&self) -> io::BufWriter<Self> {
         io::BufWriter::with_capacity(PIECE, Self(self.0.clone()))
     }
@@ -273,6 +277,6 @@ mod tests {
         assert!(archive(b"BZh9").is_err());
         let mut only = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         only.write_all(b"text").unwrap();
-        assert!(archive(&only.finish().unwrap()).unwrap().is_none(), "a packed file that is no archive");
+        assert!(archive(&only.finish().unwrap()).unwrap().is_none(), "a packed file that is not an archive");
     }
 }

@@ -9,14 +9,14 @@ use super::fault::RequestedImage;
 use super::{DockerBuildStop, ImageBuild, product};
 use crate::verb::Failure;
 
-/// The empty image that `FROM scratch` means.
+/// The empty image for `FROM scratch`.
 const SCRATCH: (&str, &str) = ("atoll-scratch", "1");
 
-/// An image that the daemon has.
+/// An image of the daemon.
 pub(super) struct LocalImage {
     pub(super) id: String,
     pub(super) config: ContainerConfig,
-    /// Bytes.
+    /// Size in bytes.
     pub(super) size: u64,
 }
 
@@ -34,7 +34,7 @@ impl ImageBuild<'_> {
         self.find(name, true, platform).await
     }
 
-    /// The image of a `COPY --from`; a mere word is more likely a stage that is not there.
+    /// The image of a `COPY --from`. A plain word is more likely the name of a missing stage.
     pub(super) async fn source(&self, name: &str) -> Result<LocalImage, DockerBuildStop> {
         self.find(name, name.contains(['/', ':']), None).await
     }
@@ -50,7 +50,7 @@ impl ImageBuild<'_> {
         }
         let used = self.settings.images.of(name);
         if used != name {
-            let note = format!("base image {name}: {used} is used in its place ([docker.images])\n");
+            let note = format!("base image {name}: replaced by {used} ([docker.images])\n");
             self.log.push(note.as_bytes());
         }
         let wanted = RequestedImage { name: used.to_owned(), is_image: true };
@@ -64,12 +64,14 @@ impl ImageBuild<'_> {
         let found = match found {
             Ok(found) => found,
             Err(e) if status_of(&e) == Some(404) => {
-                return Err(product(format!("there is no stage or image `{name}`")));
+                return Err(product(format!("unknown stage or image `{name}`")));
             }
             Err(e) => return Err(self.judge(&e.to_string(), &wanted).await),
         };
         let (Some(id), actual) = (found.id, found.architecture.unwrap_or_default()) else {
-            return Err(Failure::transient(format!("the daemon does not tell the id of `{used}`")).into());
+            return Err(
+                Failure::transient(format!("the Docker daemon did not return the id of `{used}`")).into()
+            );
         };
         let other =
             platform.filter(|platform| !platform.is_empty() && platform.split('/').nth(1) != Some(&actual));
@@ -106,7 +108,7 @@ impl ImageBuild<'_> {
 }
 
 impl Engine {
-    /// Makes an empty image of that name, unless there is one.
+    /// Creates an empty image with this name, unless it exists.
     pub(in crate::runtime::docker) async fn import_empty(
         &self,
         name: &str,
@@ -116,11 +118,11 @@ impl Engine {
             return Ok(());
         }
         let options = CreateImageOptionsBuilder::new().from_src("-").repo(name).tag(tag).build();
-        // The end of an archive, and nothing before it.
+        // An empty archive.
         let body = bollard::body_full(vec![0; 1024].into());
         let mut stream = Box::pin(self.api.create_image(Some(options), Some(body), None));
         while let Some(said) = stream.next().await {
-            said.map_err(|e| ours("make an empty image", &e))?;
+            said.map_err(|e| ours("create an empty image", &e))?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Whose fault it is when the daemon refuses something: the daemon does not say.
+//! Decides whether the product or this machine is at fault if the daemon refuses something, because the
+//! daemon does not say so.
 
 use bollard::errors::Error;
 use bollard::models::HostConfig;
@@ -7,20 +8,20 @@ use super::super::{ours, status_of};
 use super::{DockerBuildStop, ImageBuild, is_online, product};
 use crate::verb::Failure;
 
-/// Fewer bytes and files than these are no space.
+/// Fewer bytes and files than these count as a full disk.
 const LITTLE: u64 = 64 << 20;
 const FEW: u64 = 1_000;
 
-/// An image that was asked for.
+/// A requested image.
 #[derive(Debug)]
 pub(super) struct RequestedImage {
     pub(super) name: String,
-    /// Whether it is meant as an image, and not as a stage.
+    /// Whether it is certainly an image, not a stage.
     pub(super) is_image: bool,
 }
 
 impl RequestedImage {
-    /// The registry that it names, if it is not the usual one.
+    /// The registry in its name, if it is not the default one.
     fn host(&self) -> Option<&str> {
         let (host, _) = self.name.split_once('/')?;
         (host.contains(['.', ':']) && host != "docker.io").then_some(host)
@@ -28,7 +29,7 @@ impl RequestedImage {
 }
 
 impl ImageBuild<'_> {
-    /// Tells whose fault it is that an image could not be had.
+    /// Decides who is at fault if an image is not available.
     pub(super) async fn judge(&self, message: &str, wanted: &RequestedImage) -> DockerBuildStop {
         let reason = || product(format!("cannot get the image `{}`: {}", wanted.name, message.trim()));
         match suspect(message, wanted) {
@@ -43,15 +44,15 @@ impl ImageBuild<'_> {
                 let name = &wanted.name;
                 DockerBuildStop::Ours(
                     Failure::transient(format!("cannot get the base image `{name}`: {message}")).hint(format!(
-                        "the registry does not answer; `docker pull {name}`, or make an image of that name here"
+                        "the registry does not answer: run `docker pull {name}`, or create an image with this name"
                     )),
                 )
             }
         }
     }
 
-    /// Tells whose fault it is that the daemon refused to do something with a container: if it does the same with a
-    /// container of ours, it is the product's.
+    /// Decides who is at fault if the daemon refuses an operation on a container: if it works with our own
+    /// container, the product is.
     pub(super) async fn blame(&self, doing: &str, error: &Error, host: HostConfig) -> DockerBuildStop {
         let text = error.to_string();
         let Some(status) = status_of(error) else { return DockerBuildStop::Ours(ours(doing, error)) };
@@ -79,12 +80,12 @@ impl ImageBuild<'_> {
 
     pub(super) fn full(message: &str) -> DockerBuildStop {
         DockerBuildStop::Ours(
-            Failure::transient(format!("no space left to build an image: {message}"))
-                .hint("free some disk space, e.g. with `docker system prune`"),
+            Failure::transient(format!("no disk space left for building an image: {message}"))
+                .hint("free some disk space, for example with `docker system prune`"),
         )
     }
 
-    /// Whether the disk that the daemon keeps images on is full, if that can be seen from here.
+    /// Whether the disk with the images of the daemon is full, if that can be determined.
     pub(super) async fn disk_is_full(&self) -> bool {
         let dir = self.engine.api.info().await.ok().and_then(|info| info.docker_root_dir);
         let state = dir.and_then(|dir| rustix::fs::statvfs(dir).ok());
@@ -95,7 +96,7 @@ impl ImageBuild<'_> {
     }
 }
 
-/// What an error of the daemon may have to do with.
+/// Possible cause of an error of the daemon.
 #[derive(Debug, PartialEq, Eq)]
 enum Suspect {
     Product,

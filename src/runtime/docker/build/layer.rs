@@ -1,5 +1,5 @@
-//! Layers: files are copied into a container, a command runs in it, and what it left becomes an image. The same done to the
-//! same image is not done again.
+//! Layers: files are copied into a container, a command runs in it, and the result becomes an image.
+//! Results are cached by image and operation.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::confine::Overrun;
 use crate::runtime::service::CommandForm;
 use crate::value::Digest;
 
-/// Processes of a command.
+/// Most processes of a command.
 const PIDS: i64 = 512;
-/// What commands of a build may do beside what every program may: package managers and `useradd` change owners and become
-/// other users. All of it ends at the container's own files.
+/// Additional capabilities of build commands: package managers and `useradd` change owners and users. They
+/// affect only files of the container.
 const CAPABILITIES: [&str; 6] = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETGID", "SETUID"];
-/// How long the last words of a command may take to arrive.
+/// How long to wait for the last output of a command.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// What commands say that miss the network.
+/// Messages of commands that have no network.
 const UNREACHED: [&str; 7] = [
     "Temporary failure in name resolution",
     "Temporary failure resolving",
@@ -41,8 +41,8 @@ const UNREACHED: [&str; 7] = [
     "dial tcp",
 ];
 
-/// A command as a program and its arguments, with build arguments in its environment: an environment of the container
-/// would stay in the image.
+/// A command as a program and its arguments, with build arguments in its environment. The environment of
+/// the container cannot be used, because it would stay in the image.
 pub(super) fn command_env(
     command: &CommandForm,
     shell: &[String],
@@ -73,7 +73,7 @@ struct LayerExit {
 }
 
 impl ImageBuild<'_> {
-    /// Copies what waits for it, and runs a command, told apart by its key, if there is one.
+    /// Carries out pending copies, and runs a command with its cache key, if there is one.
     pub(super) async fn flush(
         &self,
         state: &mut StageImage,
@@ -118,7 +118,7 @@ impl ImageBuild<'_> {
         self.left(state).await.map(drop)
     }
 
-    /// The image with all that it is to know, labelled as that of the run.
+    /// The final image with its configuration, labelled with the run.
     pub(super) async fn finish(&self, state: StageImage) -> Result<String, DockerBuildStop> {
         let mut config = state.config.clone();
         config.env = Some(pairs(&state.env));
@@ -135,17 +135,17 @@ impl ImageBuild<'_> {
         Ok(image)
     }
 
-    /// How many bytes the image may still take.
+    /// Bytes by which the image may still grow.
     async fn left(&self, state: &StageImage) -> Result<u64, DockerBuildStop> {
         let found =
-            self.engine.api.inspect_image(&state.image).await.map_err(|e| ours("look at a layer", &e))?;
+            self.engine.api.inspect_image(&state.image).await.map_err(|e| ours("inspect a layer", &e))?;
         let size = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
         let most = self.options.disk;
         let left = most.checked_sub(size.saturating_sub(state.begun));
         left.ok_or_else(|| product(format!("the image takes more than {} MiB of disk", most >> 20)))
     }
 
-    /// The image that was made by the same on the same.
+    /// The cached image for `key`.
     async fn cached(&self, key: &str) -> Option<String> {
         let filter: HashMap<String, Vec<String>> =
             [("label".to_owned(), vec![format!("{LAYER}={key}")])].into();
@@ -154,7 +154,7 @@ impl ImageBuild<'_> {
         found.into_iter().next().map(|image| image.id)
     }
 
-    /// What containers of the build may do.
+    /// Configuration of the containers of the build.
     pub(super) fn host(&self, runs: bool) -> HostConfig {
         let memory = i64::try_from(self.options.memory).ok();
         HostConfig {
@@ -167,14 +167,14 @@ impl ImageBuild<'_> {
             network_mode: Some(network(runs && self.options.egress)),
             ipc_mode: Some("private".to_owned()),
             tmpfs: Some(shared_memory(std::iter::empty())),
-            // Its output is read as it comes; a copy would only fill the daemon's disk.
+            // The output is read directly; a copy would only fill the disk of the daemon.
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             ..HostConfig::default()
         }
     }
 
-    /// A container of the image with `argv` as its command, to be removed from the image again when it is committed: so
-    /// that nothing of it is left there, it is the entrypoint, and there is no command.
+    /// A container of the image that runs `argv`. It is set as the entrypoint without a command, so that a
+    /// commit can remove it from the image again.
     pub(super) fn body(&self, state: &StageImage, argv: Vec<String>) -> ContainerCreateBody {
         let silent = || HealthConfig { test: words(&["NONE"]), ..HealthConfig::default() };
         ContainerCreateBody {
@@ -200,18 +200,20 @@ impl ImageBuild<'_> {
         labels.insert(LAYER.to_owned(), key.to_owned());
         let config = ContainerConfig {
             labels: Some(labels),
-            // Something, even if it is nothing: else the container's own is taken.
+            // Set even if it is empty; otherwise that of the container is used.
             entrypoint: Some(config.entrypoint.clone().unwrap_or_default()),
             ..config
         };
         let options = CommitContainerOptionsBuilder::new().container(container).pause(false).build();
         match Box::pin(self.engine.api.commit_container(options, config)).await {
             Ok(made) => Ok(made.id),
-            Err(e) => Err(Box::pin(self.blame("make an image of a container", &e, self.host(true))).await),
+            Err(e) => {
+                Err(Box::pin(self.blame("create an image from a container", &e, self.host(true))).await)
+            }
         }
     }
 
-    /// Runs the command of a container. When this returns, no process of it is left.
+    /// Runs the command of a container. All its processes have ended when this returns.
     async fn run(&self, container: &str, left: u64, host: HostConfig) -> Result<(), DockerBuildStop> {
         let mark = self.log.mark();
         let ran = self.run_within(container, left, host).await?;
@@ -233,14 +235,14 @@ impl ImageBuild<'_> {
         let why = if killed {
             format!(": it used more than {memory} MiB of memory")
         } else if !self.options.egress && UNREACHED.iter().any(|words| said.contains(words)) {
-            "; commands of a build have no network unless `egress = true` of the build, or `ATOLL_BUILD_EGRESS=1`, \
-             gives it"
+            "; commands of a build have no network unless `egress = true` is set for the build, or \
+             `ATOLL_BUILD_EGRESS=1`"
                 .to_owned()
         } else {
             String::new()
         };
         let reason = format!("the command ended with exit code {}{why}", ran.code);
-        // It may have used up the space itself, within its own bounds.
+        // The command may have used up the space itself, within its limit.
         if said.contains("No space left on device") && self.disk_is_full().await {
             return Err(Self::full(&reason));
         }
@@ -256,7 +258,7 @@ impl ImageBuild<'_> {
         let (engine, api) = (self.engine, &self.engine.api);
         let attach = AttachContainerOptionsBuilder::new().stream(true).stdout(true).stderr(true).build();
         let attached = api.attach_container(container, Some(attach)).await;
-        let mut output = attached.map_err(|e| ours("read what a command says", &e))?.output;
+        let mut output = attached.map_err(|e| ours("read the output of a command", &e))?.output;
         let watched = engine.begin_watch(container, left).await;
         if let Err(e) = api.start_container(container, None::<StartContainerOptions>).await {
             return Err(Box::pin(self.blame("start a command", &e, host)).await);

@@ -1,7 +1,8 @@
-//! Builds: a Dockerfile is followed here, instruction by instruction. Its commands run in containers with the limits that
-//! services have; the daemon's own builder has no option for most of them. It must never know the process runtime.
-//! Start with [`Engine::build`]; `stage` follows instructions, `layer` makes images and runs commands, `put` copies files,
-//! `archive` bounds what is copied, `base` gets images, `fault` tells the product's mistakes from ours.
+//! Builds: carries out a Dockerfile instruction by instruction. Commands run in containers with the limits
+//! of services, because the builder of the daemon has no option for most of them. This module does not know
+//! the process runtime. Start with [`Engine::build`]. `stage` carries out instructions, `layer` creates
+//! images and runs commands, `put` copies files, `archive` limits what is copied, `base` gets images,
+//! `fault` decides who is at fault.
 #![expect(clippy::disallowed_methods, reason = "measures how long a build takes, and looks up a name")]
 
 mod archive;
@@ -23,7 +24,7 @@ use crate::relay::unique_mark;
 use crate::runtime::service::{BuildContext, BuildOptions, BuildReport, Log, RuntimeSettings, parse};
 use crate::verb::Failure;
 
-/// Why a build ended early: the product's fault, or ours.
+/// Why a build ended early: the fault of the product, or ours.
 enum DockerBuildStop {
     Product { reason: String, exit_code: Option<i64> },
     Ours(Failure),
@@ -39,13 +40,13 @@ fn product(reason: impl Into<String>) -> DockerBuildStop {
     DockerBuildStop::Product { reason: reason.into(), exit_code: None }
 }
 
-/// Whether a name outside can be found from here: then a name that cannot be found is a wrong one.
+/// Whether DNS works here, so that an unknown host name is wrong.
 async fn is_online() -> bool {
     let lookup = tokio::net::lookup_host("registry-1.docker.io:443");
     timeout(Duration::from_secs(3), lookup).await.is_ok_and(|found| found.is_ok())
 }
 
-/// A build that goes on. Its containers are removed at its end, also when it is dropped.
+/// A running build. Its containers are removed at its end, also if it is dropped.
 struct ImageBuild<'a> {
     engine: &'a Engine,
     settings: &'a RuntimeSettings,
@@ -54,12 +55,12 @@ struct ImageBuild<'a> {
     log: Log,
     id: String,
     next: AtomicU64,
-    /// The names of its containers.
+    /// Names of its containers.
     live: Mutex<Vec<String>>,
 }
 
 impl Engine {
-    /// Builds an image as the Dockerfile `text` says, from the files of `context`.
+    /// Builds an image from the Dockerfile `text` and the files of `context`.
     pub async fn build(
         &self,
         context: BuildContext,
@@ -80,7 +81,7 @@ impl Engine {
         };
         let end = tokio::select! {
             end = timeout(options.timeout, build.follow(text)) => {
-                end.unwrap_or_else(|_| Err(product(format!("not built within {:?}", options.timeout))))
+                end.unwrap_or_else(|_| Err(product(format!("the build did not finish within {:?}", options.timeout))))
             }
             () = options.cancel.cancelled() => Err(DockerBuildStop::Ours(Failure::cancelled())),
         };
@@ -109,18 +110,18 @@ impl ImageBuild<'_> {
         self.finish(last).await
     }
 
-    /// Makes a container; its name is noted first, so that it is found whatever happens.
+    /// Creates a container. Its name is recorded first, so that it is always removed.
     async fn container(&self, body: ContainerCreateBody) -> Result<String, DockerBuildStop> {
         let name = format!("{}-{}", self.id, self.next.fetch_add(1, Ordering::Relaxed));
         self.live.lock().unwrap_or_else(PoisonError::into_inner).push(format!("atoll-{name}"));
         let host = body.host_config.clone().unwrap_or_default();
         match Box::pin(self.engine.create(&name, &self.options.tag, body)).await {
             Ok(container) => Ok(container),
-            Err(e) => Err(Box::pin(self.blame("make a container", &e, host)).await),
+            Err(e) => Err(Box::pin(self.blame("create a container", &e, host)).await),
         }
     }
 
-    /// Removes all containers that were made.
+    /// Removes all containers of the build.
     async fn clean(&self) {
         let live = std::mem::take(&mut *self.live.lock().unwrap_or_else(PoisonError::into_inner));
         for name in live {

@@ -1,4 +1,4 @@
-//! `COPY`, `ADD` and `WORKDIR`: files on their way into a container that does not run.
+//! `COPY`, `ADD` and `WORKDIR`: copy files into a container that is not running.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use crate::rooted_fs::{blocking, normalize};
 use crate::runtime::service::{BuildContext, pattern};
 use crate::verb::Failure;
 
-/// How many symbolic links are followed.
+/// Most symbolic links that are followed.
 const LINKS: usize = 16;
-/// Most bytes of a list of users.
+/// Most bytes of `/etc/passwd` or `/etc/group`.
 const USERS: usize = 1 << 20;
 
-/// Something that waits until a container is made.
+/// A change that is carried out when the next container is created.
 #[derive(Clone)]
 pub(super) struct PendingChange {
     pub(super) line: usize,
-    /// What tells it from others.
+    /// Cache key.
     pub(super) key: Value,
     pub(super) op: ChangeKind,
 }
@@ -42,25 +42,25 @@ pub(super) enum ChangeKind {
     Image(String, CopySpec),
 }
 
-/// What is copied, and how.
+/// Arguments of a copy.
 #[derive(Clone)]
 pub(super) struct CopySpec {
     pub(super) sources: Vec<String>,
     pub(super) to: String,
-    /// Whether the target is a directory, there or not.
+    /// Whether the target is a directory, even if it does not exist.
     pub(super) into_dir: bool,
     pub(super) owner: Option<String>,
     pub(super) mode: Option<u32>,
     pub(super) unpacks: bool,
 }
 
-/// A mode in octal.
+/// Parses an octal mode.
 pub(super) fn mode(text: &str) -> Result<u32, DockerBuildStop> {
     let read = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
-    read.ok_or_else(|| product(format!("`{text}` is no mode in octal, such as 755")))
+    read.ok_or_else(|| product(format!("`{text}` is not an octal mode such as 755")))
 }
 
-/// What is at a path of a container.
+/// Kind of the file at a path of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PathState {
     Nothing,
@@ -71,7 +71,7 @@ enum PathState {
 type Packing = Box<dyn FnOnce(&Outlet, &CancellationToken) -> io::Result<u64> + Send>;
 
 impl ImageBuild<'_> {
-    /// Does `op` to a container, with at most `left` bytes; says how many were written.
+    /// Applies `op` to a container, with at most `left` bytes. Returns the number of written bytes.
     pub(super) async fn put(
         &self,
         container: &str,
@@ -80,7 +80,7 @@ impl ImageBuild<'_> {
         left: u64,
     ) -> Result<u64, DockerBuildStop> {
         match op {
-            // The daemon makes it with the container.
+            // The daemon creates it with the container.
             ChangeKind::Dir(dir) if *dir == state.dir() => Ok(0),
             ChangeKind::Dir(dir) => self.put_dir(container, dir).await,
             ChangeKind::Tree(put) => self.put_tree(container, put, left).await,
@@ -91,7 +91,7 @@ impl ImageBuild<'_> {
     async fn put_dir(&self, container: &str, dir: &str) -> Result<u64, DockerBuildStop> {
         match self.stat(container, dir).await?.1 {
             PathState::Dir => return Ok(0),
-            PathState::Other => return Err(product(format!("{dir} is no directory"))),
+            PathState::Other => return Err(product(format!("{dir} is not a directory"))),
             PathState::Nothing => {}
         }
         let dir = PathBuf::from(dir);
@@ -116,7 +116,7 @@ impl ImageBuild<'_> {
         self.send(container, Box::new(pack)).await
     }
 
-    /// Copies files out of a container of `image` that never runs.
+    /// Copies files from a container of `image` that is never started.
     async fn put_from(
         &self,
         container: &str,
@@ -180,7 +180,7 @@ impl ImageBuild<'_> {
         let packed = packed.map_err(|e| Failure::transient(format!("cannot pack files: {e}")))?;
         match (packed, sent) {
             (Ok(written), Ok(())) => Ok(written),
-            // The daemon ended first.
+            // The daemon closed the connection first.
             (Err(e), Err(sent)) if e.kind() == io::ErrorKind::BrokenPipe => {
                 Err(Box::pin(self.blame("copy files", &sent, self.host(true))).await)
             }
@@ -189,7 +189,7 @@ impl ImageBuild<'_> {
         }
     }
 
-    /// What is at a path, links followed, and the path that they lead to.
+    /// The kind of file at a path, following links, and the resolved path.
     async fn stat(&self, container: &str, path: &str) -> Result<(String, PathState), DockerBuildStop> {
         let mut path = path.to_owned();
         for _ in 0..LINKS {
@@ -198,9 +198,9 @@ impl ImageBuild<'_> {
             let found = match found {
                 Ok(found) => found,
                 Err(e) if matches!(status_of(&e), Some(400..=500)) => return Ok((path, PathState::Nothing)),
-                Err(e) => return Err(ours("look into a container", &e).into()),
+                Err(e) => return Err(ours("inspect a container", &e).into()),
             };
-            // The modes of Go: the highest bit is a directory's, the fifth a link's.
+            // Modes of Go: the highest bit is for directories, the fifth for links.
             if found.file_mode & (1 << 31) != 0 {
                 return Ok((path, PathState::Dir));
             }
@@ -221,7 +221,7 @@ impl ImageBuild<'_> {
         Ok(CopiedAttributes { owner, mode: put.mode })
     }
 
-    /// The numbers of `USER` or `USER:GROUP`, which the image's own lists name.
+    /// The ids of `USER` or `USER:GROUP`, from the files of the image.
     async fn owner(&self, container: &str, text: &str) -> Result<(u64, u64), DockerBuildStop> {
         let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
         let user = match user.parse::<u32>() {
@@ -261,7 +261,7 @@ impl ImageBuild<'_> {
     }
 }
 
-/// Whose fault a failure to pack is: of what is packed, unless the machine is in trouble.
+/// Who is at fault if packing fails: the packed files, unless the machine has a problem.
 fn fault(e: io::Error) -> DockerBuildStop {
     if crate::rooted_fs::is_machine_fault(&e) {
         return DockerBuildStop::Ours(Failure::transient(format!("cannot pack files: {e}")));
@@ -281,7 +281,7 @@ fn pack_tree(
 ) -> io::Result<()> {
     let to = Path::new(&put.to);
     let files = context.choose(&put.sources, to, into_dir, cancel)?.map_err(io::Error::other)?;
-    // Directories on the way are the daemon's to make; those that are to belong to somebody are made here.
+    // The daemon creates parent directories; those with an owner are created here.
     let mut made = std::collections::BTreeSet::new();
     for file in &files {
         let above = file.to.ancestors().skip(1).take_while(|dir| dir.starts_with(to));
@@ -303,13 +303,13 @@ fn pack_tree(
     Ok(())
 }
 
-/// Whether a path fits.
+/// Predicate for paths.
 type Fits = Box<dyn Fn(&str) -> bool + Send>;
 
-/// A source in an image: a path, or what fits a pattern below one.
+/// A source in an image: a path, or the matches of a pattern below one.
 struct ImageSource {
     root: String,
-    /// What a single file is called, whatever a link leads to.
+    /// Name of a single file, even if it is a link.
     name: String,
     fits: Option<Fits>,
 }
@@ -329,10 +329,10 @@ impl ImageSource {
     }
 }
 
-/// Where entries of an archive of an image go.
+/// Mapping of archive entries of an image to target paths.
 struct Placing {
     chosen: ImageSource,
-    /// Whether the archive is that of `/`, whose entries have no name in front.
+    /// Whether the archive is of `/`, whose entries have no prefix.
     is_root: bool,
     is_dir: bool,
     into_dir: bool,
@@ -349,7 +349,7 @@ impl Placing {
             return Some(match (self.is_dir, self.into_dir, name) {
                 (false, true, Some(_)) => self.to.join(&self.chosen.name),
                 (false, ..) => self.to.clone(),
-                // The target itself stays as it is, or is made on the way.
+                // The target itself stays unchanged, or is created as a parent.
                 (true, ..) if rest.as_os_str().is_empty() => return None,
                 (true, ..) => self.to.join(rest),
             });

@@ -1,4 +1,4 @@
-//! Instructions of a stage: what they change of the image that is to be.
+//! Instructions of a stage, and how they change the image.
 
 use bollard::models::{ContainerConfig, HealthConfig};
 use indexmap::IndexMap;
@@ -15,7 +15,7 @@ use crate::runtime::service::{
 };
 use crate::verb::Failure;
 
-/// Arguments that every command of a build is given, if the build is.
+/// Build arguments that every command of a build receives.
 const PROXIES: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
@@ -28,23 +28,23 @@ const PROXIES: [&str; 10] = [
     "ALL_PROXY",
     "all_proxy",
 ];
-/// Most ports that one `EXPOSE` names.
+/// Most ports in one `EXPOSE`.
 const PORTS: usize = 1_000;
 
-/// An image that is in the making.
+/// An image that is being built.
 #[derive(Clone)]
 pub(super) struct StageImage {
-    /// The image with all that was done so far, and what tells it from others.
+    /// The current image, and its cache key.
     pub(super) image: String,
     pub(super) key: Value,
-    /// What the image is to know beside its files, without its environment.
+    /// Configuration of the image without its environment.
     pub(super) config: ContainerConfig,
     pub(super) env: IndexMap<String, String>,
     /// Directories of the base image that are volumes.
     pub(super) volumes: Vec<String>,
-    /// Bytes of the image that it began with.
+    /// Size of the base image, in bytes.
     pub(super) begun: u64,
-    /// What is to be copied before the next command runs.
+    /// Changes to carry out before the next command.
     pub(super) pending: Vec<PendingChange>,
     args: IndexMap<String, String>,
     has_command: bool,
@@ -68,12 +68,12 @@ impl StageImage {
         }
     }
 
-    /// The same as what another stage begins with.
+    /// The state of another stage that begins with this one.
     fn as_base(&self) -> Self {
         Self { args: IndexMap::new(), has_command: false, ..self.clone() }
     }
 
-    /// The directory that relative paths begin at.
+    /// Working directory, to which paths are relative.
     pub(super) fn dir(&self) -> String {
         self.config.working_dir.clone().filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".to_owned())
     }
@@ -88,19 +88,19 @@ impl StageImage {
     }
 }
 
-/// What a stage begins with.
+/// Base of a stage.
 enum Base {
     Stage(usize),
     Image(String),
 }
 
-/// The stage before `end` that `name` means.
+/// The stage before `end` with the name `name`.
 fn stage_of(stages: &[BuildStage], end: usize, name: &str) -> Option<usize> {
     let name = name.to_lowercase();
     stages[..end].iter().rposition(|stage| stage.name.as_deref() == Some(&*name))
 }
 
-/// The stage that `--from=NAME` means: by its name, or by its number.
+/// The stage of `--from=NAME`, by name or number.
 fn source_of(stages: &[BuildStage], end: usize, name: &str) -> Option<usize> {
     stage_of(stages, end, name).or_else(|| name.parse().ok().filter(|number| *number < end))
 }
@@ -130,7 +130,7 @@ fn needed(file: &Dockerfile, bases: &[Base]) -> Vec<bool> {
 }
 
 impl ImageBuild<'_> {
-    /// Follows the stages that the last one needs.
+    /// Builds the stages that the last one needs.
     pub(super) async fn stages(&self, file: &Dockerfile) -> Result<StageImage, DockerBuildStop> {
         let globals = self.globals(file)?;
         let lookup = |name: &str| globals.get(name).map(String::as_str);
@@ -172,7 +172,7 @@ impl ImageBuild<'_> {
         done.pop().flatten().ok_or_else(|| product("the Dockerfile has no FROM"))
     }
 
-    /// What `ARG` sets before the first `FROM`.
+    /// Values of `ARG` before the first `FROM`.
     fn globals(&self, file: &Dockerfile) -> Result<IndexMap<String, String>, DockerBuildStop> {
         let mut globals = IndexMap::new();
         for step in &file.args {
@@ -194,7 +194,7 @@ impl ImageBuild<'_> {
     }
 }
 
-/// Says at which line it was.
+/// Adds the line number to the reason.
 pub(super) fn at_line(line: usize, stop: DockerBuildStop) -> DockerBuildStop {
     match stop {
         DockerBuildStop::Product { reason, exit_code } if line > 0 && !reason.starts_with("line ") => {
@@ -209,7 +209,7 @@ struct StageBuilder<'a> {
     state: StageImage,
     escape: char,
     globals: &'a IndexMap<String, String>,
-    /// The stages before this one, and what became of them.
+    /// The stages before this one, and their results.
     stages: &'a [BuildStage],
     done: &'a [Option<StageImage>],
 }
@@ -225,7 +225,7 @@ impl StageBuilder<'_> {
         pairs.iter().map(|(name, value)| Ok((self.expand(name)?, self.expand(value)?))).collect()
     }
 
-    /// Follows what the base image says for images that are made from it.
+    /// Carries out the `ONBUILD` instructions of the base image.
     async fn triggers(&mut self) -> Result<(), DockerBuildStop> {
         for text in self.state.config.on_build.take().unwrap_or_default() {
             let step = parse_trigger(&text).map_err(product)?;
@@ -264,13 +264,13 @@ impl StageBuilder<'_> {
         self.check_size()
     }
 
-    /// Instructions that change nothing but what the image knows.
+    /// Carries out instructions that change only the configuration.
     fn configure(&mut self, order: &InstructionKind) -> Result<(), DockerBuildStop> {
         let shell = self.state.shell();
         match order {
             InstructionKind::Label(pairs) => {
                 let pairs = self.pairs(pairs)?;
-                // Layers after it are others, as in Docker.
+                // As in Docker, this changes the cache keys of later layers.
                 self.state.key = json!([self.state.key, "label", pairs]);
                 self.state.config.labels.get_or_insert_default().extend(pairs);
             }
@@ -356,7 +356,7 @@ impl StageBuilder<'_> {
         let Some(from) = &copy.from else {
             if put.sources.iter().any(|source| source.contains("://") || source.starts_with("git@")) {
                 return Err(product(
-                    "ADD takes files of the tree; get others with RUN, which needs `egress`",
+                    "ADD can use only files of the tree; download others with RUN, which needs `egress`",
                 ));
             }
             let key = self.content(&put).await?;
@@ -374,7 +374,7 @@ impl StageBuilder<'_> {
         Ok(())
     }
 
-    /// What tells the files of the tree that are copied from others.
+    /// Cache key for the copied files of the tree.
     async fn content(&self, put: &CopySpec) -> Result<Value, DockerBuildStop> {
         let (context, sources, to) = (self.build.context.clone(), put.sources.clone(), put.to.clone());
         let chosen = blocking(move |cancel| context.choose(&sources, to.as_ref(), true, cancel)).await;
@@ -382,7 +382,7 @@ impl StageBuilder<'_> {
         let files = chosen.map_err(product)?;
         let whole: u64 = files.iter().map(crate::runtime::service::Copied::size).sum();
         if whole > self.build.options.disk {
-            return Err(product(format!("the files come to {whole} bytes, more than the image may take")));
+            return Err(product(format!("the files have {whole} bytes, more than the limit of the image")));
         }
         let told = files.iter().map(|copied| {
             json!([
@@ -394,7 +394,7 @@ impl StageBuilder<'_> {
         Ok(told.collect())
     }
 
-    /// Refuses a configuration that no program could be started with.
+    /// Refuses a configuration that is too large to start a program.
     fn check_size(&self) -> Result<(), DockerBuildStop> {
         let whole = serde_json::to_string(&self.state.config).unwrap_or_default().len()
             + json!([self.state.env, self.state.args]).to_string().len();
@@ -402,7 +402,7 @@ impl StageBuilder<'_> {
             return Ok(());
         }
         Err(product(format!(
-            "variables, labels and commands come to {whole} bytes, more than the {CONFIG_LIMIT} that an image may have"
+            "variables, labels and commands have {whole} bytes, more than the limit of {CONFIG_LIMIT}"
         )))
     }
 }
@@ -411,9 +411,9 @@ fn is_below(path: &str, dir: &str) -> bool {
     std::path::Path::new(path).starts_with(dir)
 }
 
-/// Ports as images name them: `80/tcp`.
+/// Ports in the form of images: `80/tcp`.
 fn ports(text: &str) -> Result<Vec<String>, String> {
-    let wrong = |word: &str| format!("`{word}` is no port, such as 8080 or 53/udp");
+    let wrong = |word: &str| format!("`{word}` is not a port, such as 8080 or 53/udp");
     let mut found = Vec::new();
     for word in text.split_whitespace() {
         let (range, kind) = word.split_once('/').unwrap_or((word, "tcp"));
@@ -425,7 +425,7 @@ fn ports(text: &str) -> Result<Vec<String>, String> {
         }
         found.extend((from..=to).take(PORTS).map(|port| format!("{port}/{kind}")));
         if found.len() >= PORTS {
-            return Err(format!("EXPOSE names at most {PORTS} ports"));
+            return Err(format!("EXPOSE can have at most {PORTS} ports"));
         }
     }
     Ok(found)

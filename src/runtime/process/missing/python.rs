@@ -1,5 +1,5 @@
-//! Which modules belong to the Python of a base image. The Python of this machine knows its own; what newer ones have, and
-//! what older ones had, is listed here.
+//! Modules of the Python of a base image. The Python of this machine knows its own modules; those of newer
+//! and older versions are listed here.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -8,9 +8,9 @@ use regex::Regex;
 
 use super::{PROGRAMS, is_small, is_system, named};
 
-/// Modules by the minor version of Python 3 that brought them: `sys.stdlib_module_names` of CPython 3.8 to 3.15, as version
-/// 2026.9.3 of the PyPI package `stdlibs` lists them, without those that only CPython's own tests use. Submodules are those that
-/// "What's New in Python" of each version names.
+/// Modules by the minor version of Python 3 that added them: `sys.stdlib_module_names` of CPython 3.8 to
+/// 3.15 from version 2026.9.3 of the PyPI package `stdlibs`, without those that only the tests of CPython
+/// use. Submodules are from "What's New in Python" of each version.
 const ADDED: &[(u32, &[&str])] = &[
     (9, &["_aix_support", "_zoneinfo", "graphlib", "zoneinfo"]),
     (11, &["tomllib", "_tokenize", "_typing", "wsgiref.types"]),
@@ -57,7 +57,7 @@ const ADDED: &[(u32, &[&str])] = &[
     (15, &["_math_integer", "profiling", "profiling.sampling", "profiling.tracing"]),
 ];
 
-/// The same for the version that no longer has them.
+/// Modules by the minor version of Python 3 that removed them.
 const REMOVED: &[(u32, &[&str])] = &[
     (12, &["_bootsubprocess", "_sha256", "_sha512", "asynchat", "asyncore", "distutils", "imp", "smtpd"]),
     (
@@ -93,8 +93,8 @@ const REMOVED: &[(u32, &[&str])] = &[
     (15, &["sre_compile", "sre_constants", "sre_parse"]),
 ];
 
-/// Names of modules by the minor version of Python 3 that brought them, as "What's New in Python" of each version has them: those
-/// that programs use often.
+/// Frequently used names in modules, by the minor version of Python 3 that added them, from "What's New in
+/// Python" of each version.
 const NAMES: &[(u32, &str, &[&str])] = &[
     (11, "asyncio", &["Runner", "TaskGroup", "timeout"]),
     (11, "contextlib", &["chdir"]),
@@ -127,7 +127,7 @@ const NAMES: &[(u32, &str, &[&str])] = &[
     (14, "uuid", &["uuid6", "uuid7", "uuid8"]),
 ];
 
-/// What the language has since a minor version, as it is seen in the line that a `SyntaxError` shows.
+/// New syntax by minor version, as a pattern for the line that a `SyntaxError` shows.
 const SYNTAX: &[(u32, &str)] = &[
     (11, r"^except\s*\*"),
     (12, r"^type\s+\w+\s*(?:\[|=)"),
@@ -140,8 +140,8 @@ const SYNTAX: &[(u32, &str)] = &[
 /// Prints the minor version of this Python.
 pub(super) const MINOR: &str = "import sys; print(sys.version_info[1])";
 
-/// Ends with 42 if this Python cannot import the module, which belongs to the Python of the image: for certain, or if this
-/// Python knows it. Images that are made small have no window system.
+/// Exits with 42 if this Python cannot import the module and the Python of the image has it: certainly, or
+/// because this Python should have it. Small images have no window system.
 pub(super) const IMPORT: &str = "
 import importlib, sys
 name, full, certain = sys.argv[1], sys.argv[2] == 'full', sys.argv[3] == 'certain'
@@ -157,31 +157,31 @@ except ImportError:
     sys.exit(42)
 ";
 
-/// The Python of a base image, if its name says it.
+/// The Python of a base image, according to its name.
 pub(super) struct Interpreter {
-    /// Whether the image is one of Python.
+    /// Whether it is an image of Python.
     pub(super) has_python: bool,
-    /// Whether it may have any Python: neither one of Python nor one that is known to be of something else.
+    /// Whether it is an unknown image, which may have any Python.
     is_unknown: bool,
-    /// Its minor version, if the tag has it.
+    /// Minor version, if the tag has it.
     minor: Option<u32>,
-    /// Whether it is made small.
+    /// Whether it is a small image.
     is_small: bool,
 }
 
-/// What is known of a module.
+/// Knowledge about a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Belongs {
     /// The Python of the image has it.
     Certainly,
     /// The Python of the image does not have it.
     Not,
-    /// It has it if the Python of this machine has it.
+    /// The Python of the image has it if that of this machine has it.
     AsHere,
 }
 
 impl Interpreter {
-    /// That of the image `base`.
+    /// The Python of the image `base`.
     pub(super) fn of(base: &str) -> Self {
         let (name, tag) = named(base);
         let is_named = name.contains("python") || name.contains("pypy");
@@ -192,7 +192,7 @@ impl Interpreter {
         Self { has_python, is_unknown, minor: version(&name, &tag, is_named), is_small: is_small(&tag) }
     }
 
-    /// What to call an image with all of it, or one that is made small.
+    /// `full` or `small`.
     pub(super) fn size(&self) -> &'static str {
         if self.has_python && !self.is_small { "full" } else { "small" }
     }
@@ -207,15 +207,15 @@ impl Interpreter {
         if !is_listed || !self.has_python && !self.is_unknown {
             return Belongs::AsHere;
         }
-        // A tag without a version is that of the newest one.
+        // A tag without a version is the newest version.
         let minor = self.minor.unwrap_or(u32::MAX);
         let is_there =
             added.is_none_or(|added| added <= minor) && removed.is_none_or(|removed| minor < removed);
         if is_there { Belongs::Certainly } else { Belongs::Not }
     }
 
-    /// The minor version with which Python can do what it complained of in `said`, if that of the image can: a name of a module, or
-    /// syntax.
+    /// The minor version that supports the name or syntax that Python rejected in `said`, if the Python of
+    /// the image supports it.
     pub(super) fn newer(&self, said: &str) -> Option<(u32, String)> {
         static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
             let import = r"cannot import name '(\w+)' from '([\w.]+)'";
@@ -244,17 +244,19 @@ impl Interpreter {
         named.or_else(syntax).filter(|(since, _)| *since <= minor)
     }
 
-    /// What to install for what it has.
+    /// What to install to get the same Python.
     pub(super) fn needed(&self, certainty: Belongs) -> String {
         match (certainty, self.minor) {
             (Belongs::Certainly, Some(minor)) => format!("install Python 3.{minor} here"),
             (Belongs::Certainly, None) => "install a newer Python here".to_owned(),
-            _ => "install the whole of Python here, e.g. with `apt-get install python3-full`".to_owned(),
+            _ => {
+                "install the complete Python here, for example with `apt-get install python3-full`".to_owned()
+            }
         }
     }
 }
 
-/// The minor version that the name or the tag of an image says: `python:3.14-slim`, `uv:python3.14`, `python-314`.
+/// The minor version in the name or the tag of an image: `python:3.14-slim`, `uv:python3.14`, `python-314`.
 fn version(name: &str, tag: &str, is_named: bool) -> Option<u32> {
     static SAID: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"(?:python|pypy|py)[-_]?3\.?([0-9]{1,2})\b").ok());
@@ -264,14 +266,14 @@ fn version(name: &str, tag: &str, is_named: bool) -> Option<u32> {
     read(&SAID, tag).or_else(|| is_named.then(|| read(&PLAIN, tag)).flatten()).or_else(|| read(&SAID, name))
 }
 
-/// The modules that Python said it does not have, the last few of them.
+/// The last few modules that Python reported as missing.
 pub(super) fn modules(said: &str) -> BTreeSet<&str> {
     static MISSING: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r"No module named '?([A-Za-z_][A-Za-z0-9_]{0,63}(?:\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,4})(?:'|\s*$)").ok()
     });
     let Some(missing) = &*MISSING else { return BTreeSet::new() };
     let lines: Vec<&str> = said.lines().rev().take(50).collect();
-    // What a Python of Debian says where a module of its own was left out.
+    // Message of the Python of Debian about a module that was removed from it.
     let ensurepip =
         lines.iter().any(|line| line.contains("ensurepip is not available")).then_some("ensurepip");
     let names = lines.into_iter().flat_map(|line| missing.captures_iter(line));

@@ -2,18 +2,18 @@
 
 use super::CommandForm;
 
-/// How a container is asked whether it is well.
+/// Health check of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Healthcheck {
-    /// The command; none for `NONE`.
+    /// Command; `None` for `NONE`.
     pub command: Option<CommandForm>,
-    /// Nanoseconds between two calls.
+    /// Interval between two checks, in nanoseconds.
     pub interval: Option<i64>,
-    /// Nanoseconds that a call may take.
+    /// Time limit of a check, in nanoseconds.
     pub timeout: Option<i64>,
-    /// Nanoseconds in which failures do not count.
+    /// Start period in which failures do not count, in nanoseconds.
     pub start_period: Option<i64>,
-    /// How many failures in a row count.
+    /// Number of consecutive failures that count.
     pub retries: Option<i64>,
 }
 
@@ -29,7 +29,7 @@ impl Healthcheck {
                 "start-period" => check.start_period = Some(span()?),
                 "start-interval" => {}
                 "retries" => {
-                    let count = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+                    let count = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
                     check.retries = Some(count);
                 }
                 other => return Err(format!("HEALTHCHECK has no option --{other}")),
@@ -42,12 +42,12 @@ impl Healthcheck {
                 check.command = Some(CommandForm::read(command));
                 Ok(check)
             }
-            _ => Err("HEALTHCHECK takes NONE, or CMD and a command".to_owned()),
+            _ => Err("HEALTHCHECK requires NONE, or CMD and a command".to_owned()),
         }
     }
 }
 
-/// The nanoseconds of a span such as `1m30s`.
+/// Parses a duration such as `1m30s` into nanoseconds.
 fn span(text: &str) -> Option<i64> {
     const UNITS: [(&str, f64); 6] =
         [("ms", 1e6), ("us", 1e3), ("ns", 1.0), ("h", 3600e9), ("m", 60e9), ("s", 1e9)];
@@ -59,7 +59,10 @@ fn span(text: &str) -> Option<i64> {
         whole += count * size;
         left = &left[end + unit.len()..];
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a span of more than 292 years is cut to that")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a duration of more than 292 years is limited to that"
+    )]
     let nanoseconds = whole as i64;
     (!text.is_empty()).then_some(nanoseconds)
 }

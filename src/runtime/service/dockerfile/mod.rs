@@ -1,4 +1,4 @@
-//! The Dockerfile language, read for both runtimes and interpreted by neither: what a runtime does not do it refuses itself.
+//! Parser for Dockerfiles, for both runtimes. Each runtime refuses the instructions that it does not support.
 //! Start with [`parse`]; `words` splits and expands text, `healthcheck` reads one instruction.
 
 mod healthcheck;
@@ -12,7 +12,7 @@ use serde_json::from_str;
 pub use healthcheck::Healthcheck;
 pub use words::expand;
 
-/// What a Dockerfile says.
+/// A parsed Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dockerfile {
     /// `ARG` before the first `FROM`.
@@ -23,35 +23,35 @@ pub struct Dockerfile {
     pub escape: char,
 }
 
-/// What begins with a `FROM`.
+/// A stage, which begins with `FROM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildStage {
     /// The line of its `FROM`, from 1.
     pub line: usize,
     /// The text of its `FROM`.
     pub text: String,
-    /// The image or stage that it begins with; variables are not replaced yet.
+    /// Base image or stage, with unexpanded variables.
     pub base: String,
-    /// `--platform`; variables are not replaced yet.
+    /// `--platform`, with unexpanded variables.
     pub platform: Option<String>,
     /// Its name, in lower case.
     pub name: Option<String>,
-    /// Its instructions.
+    /// Instructions.
     pub steps: Vec<Instruction>,
 }
 
-/// An instruction and the line where it begins.
+/// An instruction with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instruction {
     /// The line, from 1.
     pub line: usize,
     /// The text, continued lines joined.
     pub text: String,
-    /// What it says.
+    /// The parsed instruction.
     pub order: InstructionKind,
 }
 
-/// What an instruction says. Quotes and variables are as they were written, for [`expand`].
+/// An instruction. Quotes and variables are kept as written, for [`expand`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstructionKind {
     /// `WORKDIR`
@@ -62,7 +62,7 @@ pub enum InstructionKind {
     Env(Vec<(String, String)>),
     /// `LABEL`
     Label(Vec<(String, String)>),
-    /// `ARG`: names, and values where they have one.
+    /// `ARG`: names with optional values.
     Arg(Vec<(String, Option<String>)>),
     /// `RUN`
     Run(CommandForm),
@@ -82,7 +82,7 @@ pub enum InstructionKind {
     StopSignal(String),
     /// `HEALTHCHECK`
     Healthcheck(Healthcheck),
-    /// `ONBUILD`: an instruction for images that are made from this one.
+    /// `ONBUILD`: an instruction for images that are built from this one.
     OnBuild(String),
     /// `MAINTAINER`
     Maintainer,
@@ -119,7 +119,7 @@ impl CommandForm {
         from_str(rest).map_or_else(|_| Self::Shell(rest.to_owned()), Self::Exec)
     }
 
-    /// The command as a program and its arguments; `shell` runs those of the other form.
+    /// The command as a program and its arguments; `shell` runs a command line.
     #[must_use]
     pub fn argv(&self, shell: &[String]) -> Vec<String> {
         match self {
@@ -129,7 +129,7 @@ impl CommandForm {
     }
 }
 
-/// A Dockerfile, or what of it means nothing, with its line.
+/// Parses a Dockerfile. The error has the line number.
 pub fn parse(text: &str) -> Result<Dockerfile, String> {
     let escape = words::escape(text);
     let mut file = Dockerfile { args: Vec::new(), stages: Vec::new(), escape };
@@ -172,7 +172,7 @@ fn stage(line: usize, text: &str, rest: &str) -> Result<BuildStage, String> {
     let (base, name) = match *rest.split_whitespace().collect::<Vec<_>>() {
         [base] => (base, None),
         [base, word, name] if word.eq_ignore_ascii_case("as") => (base, Some(name.to_lowercase())),
-        _ => return Err("FROM takes an image, and `AS` a name".to_owned()),
+        _ => return Err("FROM requires an image, optionally followed by `AS` and a name".to_owned()),
     };
     let (base, text) = (base.to_owned(), text.to_owned());
     Ok(BuildStage { line, text, base, platform, name, steps: Vec::new() })
@@ -194,7 +194,7 @@ fn order(word: &str, rest: &str, escape: char) -> Result<InstructionKind, String
         "ENTRYPOINT" => InstructionKind::Entrypoint(CommandForm::read(rest)),
         "SHELL" => match from_str::<Vec<String>>(rest) {
             Ok(shell) if !shell.is_empty() => InstructionKind::Shell(shell),
-            _ => return Err("SHELL takes a list in JSON, such as [\"/bin/bash\", \"-c\"]".to_owned()),
+            _ => return Err("SHELL requires a JSON list such as [\"/bin/bash\", \"-c\"]".to_owned()),
         },
         "USER" => InstructionKind::User(rest.to_owned()),
         "EXPOSE" => InstructionKind::Expose(rest.to_owned()),
@@ -203,7 +203,7 @@ fn order(word: &str, rest: &str, escape: char) -> Result<InstructionKind, String
         "HEALTHCHECK" => InstructionKind::Healthcheck(Healthcheck::read(rest)?),
         "ONBUILD" => onbuild(rest, escape)?,
         "MAINTAINER" => InstructionKind::Maintainer,
-        other => return Err(format!("there is no instruction {other}")),
+        other => return Err(format!("unknown instruction {other}")),
     })
 }
 
@@ -218,14 +218,14 @@ fn args(rest: &str, escape: char) -> Vec<(String, Option<String>)> {
 fn onbuild(rest: &str, escape: char) -> Result<InstructionKind, String> {
     let (word, inner) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     if ["FROM", "ONBUILD", "MAINTAINER"].iter().any(|no| word.eq_ignore_ascii_case(no)) {
-        return Err(format!("{word} cannot be in ONBUILD"));
+        return Err(format!("{word} cannot be used in ONBUILD"));
     }
     order(word, inner.trim(), escape).map(|_| InstructionKind::OnBuild(rest.to_owned()))
 }
 
 fn run(rest: &str) -> Result<CommandForm, String> {
     if rest.starts_with("--") {
-        return Err("options of RUN (--mount, --network, --security) are not known here".to_owned());
+        return Err("options of RUN (--mount, --network, --security) are not supported".to_owned());
     }
     if rest.starts_with("<<") {
         return Err(format!("{HERE_DOCUMENTS}; join the commands with `&&`"));
@@ -233,7 +233,7 @@ fn run(rest: &str) -> Result<CommandForm, String> {
     Ok(CommandForm::read(rest))
 }
 
-const HERE_DOCUMENTS: &str = "here-documents are not known here";
+const HERE_DOCUMENTS: &str = "here-documents are not supported";
 
 fn copy(rest: &str, adds: bool) -> Result<CopyInstruction, String> {
     let word = if adds { "ADD" } else { "COPY" };
@@ -260,12 +260,12 @@ fn copy(rest: &str, adds: bool) -> Result<CopyInstruction, String> {
     Ok(copy)
 }
 
-/// A list in JSON, or words.
+/// Parses a JSON list, or words.
 fn list(rest: &str) -> Vec<String> {
     from_str(rest).unwrap_or_else(|_| rest.split_whitespace().map(ToOwned::to_owned).collect())
 }
 
-/// The options `--NAME=VALUE` in front, and what comes after them.
+/// The leading options `--NAME=VALUE`, and the rest.
 fn options(rest: &str) -> (Vec<(&str, &str)>, &str) {
     let (mut found, mut rest) = (Vec::new(), rest);
     while let Some(option) = rest.strip_prefix("--") {

@@ -57,16 +57,16 @@ fn instructions_are_read_in_both_forms() {
 #[test]
 fn what_is_not_understood_is_named_with_its_line() {
     let error = |text: &str| parse(text).unwrap_err();
-    assert!(error("FROM a\nFOO bar").starts_with("line 2: there is no instruction FOO"));
+    assert!(error("FROM a\nFOO bar").starts_with("line 2: unknown instruction FOO"));
     assert!(error("FROM a\n\nCOPY --parents /a /b").starts_with("line 3: COPY has no option --parents"));
     assert!(error("FROM a\nRUN --mount=type=cache,target=/x make").contains("options of RUN"));
     assert!(error("FROM a\nRUN <<EOF\nx\nEOF").contains("line 2: here-documents"));
     assert!(error("FROM a\nCOPY x").contains("a source and a target"));
     assert!(error("FROM a\nENV A=1 B").contains("`B` has no value"));
     assert!(error("FROM a\nWORKDIR").contains("needs an argument"));
-    assert!(error("FROM a b").contains("line 1: FROM takes"));
+    assert!(error("FROM a b").contains("line 1: FROM requires"));
     assert!(error("FROM a\nHEALTHCHECK --interval=soon CMD x").contains("`soon` is not a duration"));
-    assert!(error("FROM a\nONBUILD FROM b").contains("cannot be in ONBUILD"));
+    assert!(error("FROM a\nONBUILD FROM b").contains("cannot be used in ONBUILD"));
     assert!(error("RUN x").contains("begins with FROM"));
     assert!(error("").contains("no FROM"));
 }
@@ -91,7 +91,7 @@ fn variables_and_quotes_are_replaced() {
     assert_eq!(read(r#""a $A" 'b $A' \$A \a "\"\x""#).unwrap(), r#"a 1 b $A $A a "\x"#);
     assert_eq!(read("${A:+set}${B:+set}${E:-e}${E-e}${E:+x}${E+y}").unwrap(), "setey");
     assert_eq!(read("${B:-${C:-$A}}").unwrap(), "1");
-    assert_eq!(read("${B:?no B}").unwrap_err(), "the variable `B` is needed: no B");
+    assert_eq!(read("${B:?no B}").unwrap_err(), "the variable `B` is not set: no B");
     for wrong in ["'a", "\"a", "${A", "${A:-x", "${}", "${A%x}", &"${B:-".repeat(40)] {
         assert!(read(wrong).is_err(), "{wrong}");
     }

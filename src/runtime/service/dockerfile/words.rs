@@ -3,10 +3,10 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// How deep defaults of variables may be in one another: `${A:-${B:-…}}`.
+/// Most nested defaults of variables: `${A:-${B:-…}}`.
 const DEEPEST: usize = 16;
 
-/// The escape character: a directive at the top may make it the backtick.
+/// The escape character, which a directive at the top may change to the backtick.
 pub(super) fn escape(text: &str) -> char {
     let directives = text.lines().map_while(|line| line.trim().strip_prefix('#'));
     let mut pairs = directives.map_while(|line| line.split_once('='));
@@ -14,7 +14,7 @@ pub(super) fn escape(text: &str) -> char {
     if found.is_some_and(|(_, value)| value.trim() == "`") { '`' } else { '\\' }
 }
 
-/// The instructions with the lines where they begin; continued lines are joined, comments are left out.
+/// The instructions with their first lines. Continued lines are joined and comments removed.
 pub(super) fn logical_lines(text: &str, escape: char) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
@@ -37,7 +37,7 @@ pub(super) fn logical_lines(text: &str, escape: char) -> Vec<(usize, String)> {
     lines
 }
 
-/// Words at spaces outside of quotes; quotes and escapes stay.
+/// Splits at spaces outside quotes; quotes and escapes stay.
 pub(super) fn words(text: &str, escape: char) -> Vec<String> {
     let (mut words, mut quote) = (vec![String::new()], None);
     let mut chars = text.chars();
@@ -64,9 +64,9 @@ pub(super) fn words(text: &str, escape: char) -> Vec<String> {
 /// `NAME=VALUE …`, or `NAME VALUE`.
 pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, String> {
     let words = words(text, escape);
-    let unnamed = || "a name is needed in front of `=`".to_owned();
+    let unnamed = || "the name before `=` is missing".to_owned();
     if !words.first().is_some_and(|word| word.contains('=')) {
-        let (name, value) = text.split_once(char::is_whitespace).ok_or("a name and a value are needed")?;
+        let (name, value) = text.split_once(char::is_whitespace).ok_or("a name and a value are required")?;
         return Ok(vec![(name.to_owned(), value.trim().to_owned())]);
     }
     let pair = |word: &String| {
@@ -76,8 +76,9 @@ pub(super) fn pairs(text: &str, escape: char) -> Result<Vec<(String, String)>, S
     words.iter().map(pair).collect()
 }
 
-/// `text` without its quotes and escapes, and with `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME:+instead}` and
-/// `${NAME:?message}` replaced; unknown names become nothing. What would be longer than `most` bytes is an error.
+/// `text` without its quotes and escapes, and with `$NAME`, `${NAME}`, `${NAME:-default}`,
+/// `${NAME:+instead}` and
+/// `${NAME:?message}` replaced; unknown names become empty. A result of more than `most` bytes is an error.
 pub fn expand<'v>(
     text: &str,
     escape: char,
@@ -173,11 +174,11 @@ impl Expansion<'_, '_, '_> {
             return Ok(value.unwrap_or_default());
         }
         let Some(kind @ ('-' | '+' | '?')) = kind else {
-            return Err(format!("`${{{name}…` is no variable that is known here"));
+            return Err(format!("`${{{name}…` is not a supported form of a variable"));
         };
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err("its variables are too deep in one another".to_owned());
+            return Err("its variables are nested too deeply".to_owned());
         }
         let word = self.until(Some('}'))?;
         self.depth -= 1;
@@ -186,7 +187,7 @@ impl Expansion<'_, '_, '_> {
             ('-', value) => Ok(value.unwrap_or(word)),
             ('+', value) => Ok(value.map(|_| word).unwrap_or_default()),
             (_, Some(value)) => Ok(value),
-            (_, None) => Err(format!("the variable `{name}` is needed: {word}")),
+            (_, None) => Err(format!("the variable `{name}` is not set: {word}")),
         }
     }
 }

@@ -1,7 +1,7 @@
 /// A comparison with a limit: `<500ms`, `>=3`, `2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comparison<'t> {
-    /// `<`, `<=`, `>`, `>=` or `=`; `None` where nothing was written.
+    /// `<`, `<=`, `>`, `>=` or `=`; `None` if no sign was written.
     pub sign: Option<&'static str>,
     /// The limit as it is written.
     pub limit: &'t str,
@@ -20,7 +20,7 @@ impl<'t> Comparison<'t> {
         Self { sign: None, limit: text }
     }
 
-    /// Whether `actual` is within it; `bare` is the sign where none was written.
+    /// Whether `actual` is within the limit; `bare` is the sign to use if none was written.
     pub fn admits<N: PartialOrd>(&self, actual: &N, limit: &N, bare: &'static str) -> bool {
         match self.sign.unwrap_or(bare) {
             "<" => actual < limit,

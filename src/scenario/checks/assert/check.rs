@@ -28,7 +28,7 @@ pub struct AssertionResult {
     pub expected: Value,
     /// Actual value; null if there is none.
     pub actual: Value,
-    /// JSONPath or header name, where it has one.
+    /// JSONPath or header name, if the assertion has one.
     pub path: Option<String>,
     /// Reason of the failure, if the two values do not show it.
     pub reason: Option<String>,
@@ -79,8 +79,8 @@ pub fn check(
     }
 }
 
-/// What the assertion makes of what was found. Several parts are a list; the one part that a filter leads to may also be
-/// compared by itself.
+/// Decides the assertion for the selected parts. Several parts are a list; if a filter selects exactly one
+/// part, that part may also be compared by itself.
 fn decide(assertion: &Assertion, found: &Selection, answer: &StepAnswer, loose: bool) -> CheckResult {
     let whole = found.whole(assertion.rule);
     let alone = match found {
@@ -116,8 +116,8 @@ fn decide(assertion: &Assertion, found: &Selection, answer: &StepAnswer, loose: 
     }
 }
 
-/// Like [`judge`], with text as it is seen where a person is the reader. Text that differs from what is wanted in nothing
-/// that can be seen says so.
+/// Like [`judge`], but compares text as a person sees it if a person is the reader. If the texts differ
+/// only in invisible characters, the reason says so.
 fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
     let held = judge(assertion, actual);
     let (Some(actual), Some(wanted)) = (actual.and_then(Value::as_str), assertion.value.as_str()) else {
@@ -146,7 +146,7 @@ fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
             let (there, here) = (unseen(actual).join(" "), unseen(wanted).join(" "));
             let none = |list: &str| if list.is_empty() { "none".to_owned() } else { list.to_owned() };
             Err(Some(format!(
-                "they differ in white space or invisible characters alone: beside plain spaces, the answer has {}, and what is wanted has {}",
+                "they differ only in white space or invisible characters: apart from plain spaces, the answer has {}, and the expected text has {}",
                 none(&there),
                 none(&here)
             )))
@@ -155,7 +155,7 @@ fn judge_seen(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
     }
 }
 
-/// Numbers that are kept as they are written, as text.
+/// Replaces numbers with exact literals by their text.
 fn shown(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(shown).collect(),
@@ -173,7 +173,7 @@ fn is_placeholder(value: &Value) -> bool {
 fn shorten(actual: Value) -> Value {
     match actual {
         Value::String(text) if text.len() > ACTUAL => Excerpt::of_text(&text, ACTUAL).text.into(),
-        // What is deep could not be recorded.
+        // Deeply nested values could not be recorded.
         Value::Array(_) | Value::Object(_)
             if is_deeper(&actual, MAX_READ_DEPTH) || actual.to_string().len() > ACTUAL =>
         {
@@ -183,7 +183,7 @@ fn shorten(actual: Value) -> Value {
     }
 }
 
-/// The part that is checked, an error where it cannot be told.
+/// The part that is checked, or an error if it cannot be determined.
 fn find(assertion: &Assertion, answer: &StepAnswer, took: &[Duration]) -> Result<Selection, String> {
     let path = assertion.path.as_deref().unwrap_or_default();
     if assertion.subject == Subject::Json {
@@ -208,8 +208,8 @@ fn find(assertion: &Assertion, answer: &StepAnswer, took: &[Duration]) -> Result
     }))
 }
 
-/// What `which` says of some times: their mean, their longest, or that which so many of a hundred do not exceed; the last
-/// one where it says nothing.
+/// The statistic `which` of several times: the mean, the maximum or a percentile; the last time if `which`
+/// is empty.
 pub fn time(took: &[Duration], which: &str) -> Duration {
     let mut sorted = took.to_vec();
     sorted.sort_unstable();
@@ -231,7 +231,7 @@ fn named<'v>(table: &'v Value, name: &str) -> Option<&'v Value> {
     table.as_object()?.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
 }
 
-/// The text that is checked, where its middle is missing.
+/// The text that is checked, if its middle is missing.
 fn cut(subject: Subject, answer: &StepAnswer) -> Option<&KeptContent> {
     let kept = match (subject, answer) {
         (Subject::Body, StepAnswer::Http(http)) => &http.body,
@@ -242,7 +242,7 @@ fn cut(subject: Subject, answer: &StepAnswer) -> Option<&KeptContent> {
     kept.is_cut().then_some(kept)
 }
 
-/// What was found in a part holds for the whole; everything else cannot be told from parts.
+/// A match in the kept part also holds for the whole; anything else cannot be decided from a part.
 fn judge_cut(assertion: &Assertion, kept: &KeptContent) -> CheckResult {
     let found = || kept.stretches().into_iter().any(|part| judge(assertion, Some(&part.into())).is_ok());
     if matches!(assertion.rule, AssertionRule::Contains | AssertionRule::Matches) && found() {
@@ -259,7 +259,7 @@ fn told_in_part(assertion: &Assertion, answer: &StepAnswer) -> bool {
     cut.is_some_and(|words| words.iter().any(|word| word == assertion.subject.word()))
 }
 
-/// Like [`judge_cut`], where nothing is known of how much is missing.
+/// Like [`judge_cut`], for parts of which the missing length is unknown.
 fn judge_part(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
     if matches!(assertion.rule, AssertionRule::Contains | AssertionRule::Matches)
         && judge(assertion, actual).is_ok()
@@ -269,7 +269,7 @@ fn judge_part(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
     Err(Some(format!("{} is too long to be checked as a whole", assertion.subject.word())))
 }
 
-/// `Err` where it does not hold, with a reason where the values alone do not tell.
+/// `Err` if the assertion does not hold, with a reason if the values alone do not show it.
 type CheckResult = Result<(), Option<String>>;
 
 fn plain(ok: bool) -> CheckResult {
@@ -292,16 +292,17 @@ fn judge(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
             plain(wanted.as_array().is_some_and(|items| items.iter().any(|it| one_of(it, actual))))
         }
         AssertionRule::Matches => {
-            let pattern = Regex::new(&as_text(wanted)).map_err(|e| Some(format!("no pattern: {e}")))?;
+            let pattern = Regex::new(&as_text(wanted)).map_err(|e| Some(format!("invalid pattern: {e}")))?;
             plain(pattern.is_match(&as_text(actual)))
         }
         AssertionRule::Contains => plain(contains(actual, wanted)),
         AssertionRule::NotContains => plain(!contains(actual, wanted)),
         AssertionRule::Length => {
-            let length = length(actual).ok_or_else(|| Some("it has no length".to_owned()))?;
+            let length =
+                length(actual).ok_or_else(|| Some("a value of this type has no length".to_owned()))?;
             let text = as_text(wanted);
             let bound = Comparison::parse(&text);
-            let limit = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no length")))?;
+            let limit = bound.limit.parse().map_err(|_| Some(format!("`{text}` is not a length")))?;
             if bound.admits(&length, &limit, "=") {
                 Ok(())
             } else {
@@ -311,8 +312,8 @@ fn judge(assertion: &Assertion, actual: Option<&Value>) -> CheckResult {
         AssertionRule::Amount => {
             let text = as_text(wanted);
             let bound = Comparison::parse(&text);
-            let limit: u64 = bound.limit.parse().map_err(|_| Some(format!("`{text}` is no number")))?;
-            let actual = actual.as_u64().ok_or_else(|| Some("it is no number".to_owned()))?;
+            let limit: u64 = bound.limit.parse().map_err(|_| Some(format!("`{text}` is not a number")))?;
+            let actual = actual.as_u64().ok_or_else(|| Some("it is not a number".to_owned()))?;
             plain(bound.admits(&actual, &limit, "="))
         }
         AssertionRule::Type => {
@@ -361,7 +362,7 @@ fn one_of(wanted: &Value, actual: &Value) -> bool {
     let class = wanted.as_str().and_then(|text| text.strip_suffix("xx")).and_then(|c| c.parse::<u64>().ok());
     match (class, actual.as_u64()) {
         (Some(class), Some(status)) => status / 100 == class,
-        // A code that was captured is text.
+        // A captured exit code is text.
         _ => equal(wanted, actual) || wanted.as_str().is_some_and(|text| text == as_text(actual)),
     }
 }
@@ -464,7 +465,7 @@ mod tests {
         assert!(!verdict(Subject::Duration, None, AssertionRule::Within, json!("<480ms")).ok);
         assert!(
             !verdict(Subject::Json, Some("$.id"), AssertionRule::Equals, json!("7")).ok,
-            "text is no number"
+            "text is not a number"
         );
         assert!(!verdict(Subject::ExitCode, None, AssertionRule::Equals, json!(0)).ok);
     }
@@ -487,6 +488,6 @@ mod tests {
             value: json!(true),
         };
         let verdict = super::check(&assertion, &plain, &[Duration::ZERO], &Variables::default());
-        assert!(verdict.reason.unwrap().starts_with("the body is no JSON"));
+        assert!(verdict.reason.unwrap().starts_with("the body is not JSON"));
     }
 }

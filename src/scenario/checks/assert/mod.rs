@@ -1,4 +1,4 @@
-//! Assertions: what a scenario decides about an answer without any model.
+//! Assertions: checks of an answer that need no model.
 
 mod bound;
 mod check;
@@ -23,12 +23,12 @@ use crate::value::Value;
 pub struct Assertion {
     /// Part of the answer.
     pub subject: Subject,
-    /// The JSONPath of `json`, the name of `header`, what of all times `duration` is about; null for the others.
+    /// The JSONPath of `json`, the name of `header`, the statistic of `duration`; null for other subjects.
     #[serde(default)]
     pub path: Option<String>,
     /// Comparison.
     pub rule: AssertionRule,
-    /// Expected value. Text in it may hold variables.
+    /// Expected value. Its texts may contain variables.
     #[serde(default)]
     pub value: Value,
 }
@@ -37,13 +37,13 @@ pub struct Assertion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// HTTP status, also that of a WebSocket's handshake, or the name of a gRPC status.
+    /// HTTP status (also of a WebSocket handshake), or the name of a gRPC status.
     Status,
     /// An HTTP header or a gRPC metadata entry, by name in any case.
     Header,
     /// A gRPC trailer, by name in any case.
     Trailer,
-    /// A part of what came back, read as JSON.
+    /// A part of the answer, read as JSON.
     Json,
     /// The body as text.
     Body,
@@ -69,13 +69,13 @@ pub enum Subject {
     Visible,
     /// Accessibility tree of a page, as text.
     Tree,
-    /// Console errors of a page, uncaught exceptions and failed requests among them, one a line.
+    /// Console errors of a page, including uncaught exceptions and failed requests, one per line.
     Console,
-    /// Dialogs that a page opened, as `kind: message`, one a line.
+    /// Dialogs that a page opened, as `kind: message`, one per line.
     Dialogs,
     /// Number of matching elements, received messages or events.
     Count,
-    /// Received messages, one a line.
+    /// Received messages, one per line.
     Messages,
     /// Close code of a WebSocket.
     Close,
@@ -97,9 +97,9 @@ pub enum AssertionRule {
     OneOf,
     /// Present (`true`) or absent (`false`).
     Exists,
-    /// A regular expression finds something in it.
+    /// A regular expression matches somewhere in it.
     Matches,
-    /// Text: it has this in it. List: it has this item. Mapping: it has these entries.
+    /// A text contains this text, a list this item, a mapping these entries.
     Contains,
     /// The opposite of `contains`.
     NotContains,
@@ -118,7 +118,7 @@ pub enum AssertionRule {
 /// Form of the right side of an assertion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssertionForm {
-    /// HTTP status codes and classes of them, one or a list.
+    /// HTTP status codes and classes, one or a list.
     Status,
     /// Whole numbers, one or a list.
     Codes,
@@ -128,7 +128,7 @@ pub enum AssertionForm {
     Flag,
     /// A number, or a bound such as `">=3"`.
     Count,
-    /// Comparisons of text, or a text it has in it.
+    /// Comparisons of text, or a text that must be contained.
     Text,
     /// By name: a text, or comparisons.
     Named,
@@ -160,7 +160,7 @@ pub const GRPC_STATUSES: [&str; 17] = [
 ];
 
 impl Subject {
-    /// The word for it in a scenario file.
+    /// The keyword in a scenario file.
     pub fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -192,7 +192,7 @@ impl Subject {
 }
 
 impl AssertionRule {
-    /// The word for it in a scenario file.
+    /// The keyword in a scenario file.
     pub fn word(self) -> &'static str {
         match self {
             Self::Equals => "equals",
@@ -211,7 +211,7 @@ impl AssertionRule {
 }
 
 impl Assertion {
-    /// Whether it is decided by all the times that a repeated step took.
+    /// Whether it needs the times of all repetitions of a step.
     pub fn is_about_all_times(&self) -> bool {
         self.subject == Subject::Duration && self.path.is_some()
     }

@@ -1,4 +1,4 @@
-//! `nullable` of OpenAPI 3.0, which JSON Schema does not know: written out, null is allowed.
+//! Rewrites `nullable` of OpenAPI 3.0, which JSON Schema does not have, into a schema that allows null.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ const ONE: [&str; 12] = [
 const LISTS: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
 const TABLES: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
 
-/// Keys that null does not fit, whatever its type may be.
+/// Keys under which null can be invalid, whatever `type` says.
 const COMPOSED: [&str; 6] = ["$ref", "allOf", "anyOf", "oneOf", "not", "if"];
 
 /// The schema without `nullable`.

@@ -1,4 +1,4 @@
-//! Text as a person sees it: any white space is a space, what has no width is not there.
+//! Text as a person sees it: any white space is a space, and characters without width are ignored.
 
 use super::Subject;
 
@@ -6,19 +6,19 @@ use super::Subject;
 const INVISIBLE: [char; 7] =
     ['\u{AD}', '\u{200B}', '\u{200C}', '\u{200D}', '\u{2060}', '\u{FEFF}', '\u{180E}'];
 
-/// Way in which a reader sees a part of an answer.
+/// How a reader sees a part of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rendering {
-    /// As it is: the program is the reader.
+    /// As it is: the reader is a program.
     Exact,
-    /// On a page, where lines and spaces run into each other.
+    /// On a page, which collapses line breaks and spaces.
     Page,
-    /// On a screen, where every character has its place.
+    /// On a screen, on which every character has a position.
     Screen,
 }
 
 impl Rendering {
-    /// How `subject` is seen.
+    /// The rendering of `subject`.
     pub fn of(subject: Subject) -> Self {
         match subject {
             Subject::Text | Subject::Title | Subject::Tree | Subject::Dialogs => Self::Page,
@@ -27,7 +27,7 @@ impl Rendering {
         }
     }
 
-    /// `text` as it is seen.
+    /// `text` as a reader sees it.
     pub fn seen(self, text: &str) -> String {
         let shown = text.chars().filter(|c| !INVISIBLE.contains(c));
         match self {
@@ -41,7 +41,7 @@ impl Rendering {
     }
 }
 
-/// The characters of `text` that a person does not tell from a space, or does not see, by their numbers.
+/// The code points of the characters in `text` that look like a space or are invisible.
 pub fn unseen(text: &str) -> Vec<String> {
     let mut found: Vec<String> = text
         .chars()

@@ -1,4 +1,4 @@
-//! Whom a scenario trusts over TLS: the machine's certificates, or those that it names itself.
+//! Trusted certificates for TLS: those of the machine, or those that a scenario names.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Trusts the certificates that are named, whatever names are in them, and those that they have signed.
+/// Trusts the given certificates, whatever host names they have, and those that they have signed.
 #[derive(Debug)]
 pub struct TrustedCertificates {
     certificates: Vec<CertificateDer<'static>>,
@@ -16,18 +16,18 @@ pub struct TrustedCertificates {
 }
 
 impl TrustedCertificates {
-    /// Reads certificates in PEM.
+    /// Parses certificates in PEM.
     pub fn read(pem: &str) -> Result<Arc<Self>, String> {
         install();
         let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(|e| format!("`trust` is no certificate in PEM: {e}"))?;
+            .map_err(|e| format!("`trust` is not a PEM certificate: {e}"))?;
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
             roots.add(certificate.clone()).map_err(|e| format!("`trust` cannot be used: {e}"))?;
         }
         let signed = WebPkiServerVerifier::builder(roots.into()).build();
-        let signed = signed.map_err(|_| "`trust` has no certificate in PEM in it".to_owned())?;
+        let signed = signed.map_err(|_| "`trust` contains no PEM certificate".to_owned())?;
         Ok(Arc::new(Self { certificates, signed }))
     }
 }
@@ -70,20 +70,19 @@ impl ServerCertVerifier for TrustedCertificates {
     }
 }
 
-/// Says once in a process who does the cryptography; whoever comes later finds it said, which is what is wanted.
+/// Installs the cryptography provider of this process. Later calls do nothing.
 pub fn install() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// What went wrong with TLS in words that do not change with the time or the place; `said` where it was something else.
+/// A message for a TLS error that does not contain times or addresses; `said` for any other error.
 pub fn reason(said: String) -> String {
     if said.contains("CertificateRequired") {
-        return "the server wants a client certificate; `--client-cert` and `--client-key` give one"
-            .to_owned();
+        return "the server requires a client certificate: set `--client-cert` and `--client-key`".to_owned();
     }
     let Some((_, why)) = said.split_once("invalid peer certificate") else { return said };
     let what = if why.contains("UnknownIssuer") {
-        "no trusted authority has signed its certificate"
+        "its certificate is not signed by a trusted authority"
     } else if why.contains("not valid for name") || why.contains("NotValidForName") {
         "its certificate is for another name"
     } else if why.contains("expired") || why.contains("Expired") {
@@ -93,7 +92,7 @@ pub fn reason(said: String) -> String {
     } else {
         "its certificate is not trusted"
     };
-    format!("{what}; `trust` or `--ca-cert` names certificates that are trusted")
+    format!("{what}; set trusted certificates with `trust` or `--ca-cert`")
 }
 
 #[cfg(test)]
@@ -103,10 +102,10 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_refused() {
         let error = |pem: &str| TrustedCertificates::read(pem).err().unwrap();
-        assert_eq!(error(""), "`trust` has no certificate in PEM in it");
+        assert_eq!(error(""), "`trust` contains no PEM certificate");
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(error(broken).starts_with("`trust` cannot be used: "), "{}", error(broken));
-        assert!(error(&broken.replace("AAAA", "?")).starts_with("`trust` is no certificate in PEM"));
+        assert!(error(&broken.replace("AAAA", "?")).starts_with("`trust` is not a PEM certificate"));
     }
 
     #[test]

@@ -19,13 +19,13 @@ use crate::scenario::values::credentials;
 use crate::scenario::values::{Excerpt, KeptContent, Variables, WrittenDuration};
 use crate::value::Value;
 
-/// How long requests that an action has set off are waited for; assertions wait longer where they have to.
+/// How long to wait for requests that an action causes; assertions wait longer if needed.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long a new page may take; that is no fault of the program under test.
+/// Time limit for opening a page, which does not depend on the program under test.
 const OPENING: Duration = Duration::from_secs(30);
-/// How long pages that have been opened are looked for.
+/// How long to look for newly opened pages.
 const FOLLOWED: Duration = Duration::from_secs(2);
-/// The part of a step's time, and the most of it, that is kept for looking at what came of it.
+/// The share of a step's time, and the maximum, that is reserved for reading the result.
 const KEPT_BACK: (u32, Duration) = (5, Duration::from_secs(1));
 /// Longest text of a judged tree, in bytes.
 const JUDGED_TREE: usize = 6 << 10;
@@ -35,38 +35,39 @@ const KEPT: usize = 1 << 20;
 /// The pages of one actor.
 pub struct Actor {
     hosts: Hosts,
-    /// Whether pages look at no certificate.
+    /// Whether pages ignore certificate errors.
     trusts: bool,
-    /// The pages that are open, the one that is played on last.
+    /// Open pages; the last one is the current page.
     pages: Vec<Page>,
-    /// The step that was played last, and the end of its time.
+    /// The last step, and the end of its time limit.
     turn: Option<(PlayedStep, Sleep)>,
-    /// When the time of the step is over.
+    /// Deadline of the step.
     end: Millis,
 }
 
-/// A step that is being played.
+/// A step that is running.
 struct PlayedStep {
     deed: BrowserAction,
     selector: Value,
-    /// The frames that it is done in, one in the other.
+    /// Nested frames that the step acts in.
     frames: Vec<Value>,
     home: String,
     limit: Duration,
-    /// How long assertions are waited for once it is done.
+    /// Time limit for its assertions after the action.
     within: Duration,
-    /// Where the counts of changes stood when it was looked last.
+    /// Change counters at the last look.
     mark: u64,
     changes: u64,
 }
 
 impl Actor {
-    /// One whose pages reach `hosts` beside the target, and look at no certificate where it `trusts`.
+    /// An actor whose pages reach `hosts` in addition to the target, and ignore certificate errors if it
+    /// `trusts`.
     pub fn new(hosts: Hosts, trusts: bool) -> Self {
         Self { hosts, trusts, pages: Vec::new(), turn: None, end: 0 }
     }
 
-    /// Plays one step, for at most `left` where a retry limits it.
+    /// Runs one step, for at most `left` if a retry limits it.
     pub async fn play(
         &mut self,
         step: &Browser,
@@ -108,11 +109,11 @@ impl Actor {
         }
         let Some(page) = self.pages.last() else { return StepOutcome::error("no page is open") };
         page.begin();
-        // What opening a page took counts where a retry or the scenario limits the step.
+        // Opening a page counts towards the limit of a retry or the scenario.
         if let Some(end) = end {
             turn.limit = turn.limit.min(Duration::from_millis(end.saturating_sub(stage.clock.now())));
         }
-        // All of it is over when the step's time is: what is looked at in the end has a part of it.
+        // Everything ends with the step's time limit, so a part of it is reserved for the last look.
         let kept_back = (turn.limit / KEPT_BACK.0).min(KEPT_BACK.1);
         self.end = stage.clock.now() + millis(turn.limit);
         let done = tokio::select! {
@@ -123,7 +124,7 @@ impl Actor {
                 Err(turn.excuse(page, stage.clock.sleep(kept_back / 3)).await)
             }
         };
-        // A page may close itself; the one that opened it is there again.
+        // A page may close itself; then its opener is the current page again.
         let closed = self.pages.len() > 1 && page.heard().ended == Some(CLOSED);
         let error = done.err().filter(|_| !closed);
         self.follow(stage, if error.is_some() { kept_back / 3 } else { FOLLOWED }).await;
@@ -132,24 +133,24 @@ impl Actor {
         outcome.error = error.or(outcome.error);
         let Some(page) = self.pages.last() else { return outcome };
         if outcome.error.is_none() {
-            // A picture of what does not hold takes its time as well.
+            // A screenshot of a failure takes time as well.
             let rest = Duration::from_millis(self.end.saturating_sub(stage.clock.now()));
             let picture = if stage.evidence.is_some() { kept_back / 2 } else { Duration::ZERO };
             let patience = turn.within.min(rest.saturating_sub(picture));
             self.turn = Some((turn, stage.clock.sleep(patience)));
         } else if outcome.answer.is_none() || matches!(turn.deed, BrowserAction::Navigate { .. }) {
-            // What does not end by itself is not to go on beside the next step.
+            // Scripts that are still running must not continue during the next step.
             tokio::select! { biased; _ = page.halt() => {}, () = self.left(stage) => {} }
         }
         outcome
     }
 
-    /// Resolves when the time of the step is over.
+    /// Resolves at the deadline of the step.
     fn left(&self, stage: &TestEnvironment<'_>) -> Sleep {
         stage.clock.sleep(Duration::from_millis(self.end.saturating_sub(stage.clock.now())))
     }
 
-    /// Looks at the page that is there now.
+    /// Reads the current page.
     async fn look(&mut self, turn: &mut PlayedStep, late: &mut Sleep) -> StepOutcome {
         loop {
             let Some(page) = self.pages.last() else { return StepOutcome::error("no page is open") };
@@ -161,7 +162,7 @@ impl Actor {
         }
     }
 
-    /// Opens a page where none is open and one is navigated to.
+    /// Opens a page if none is open and the step navigates.
     async fn enter(&mut self, turn: &PlayedStep, stage: &TestEnvironment<'_>) -> Result<(), String> {
         if !self.pages.is_empty() {
             return Ok(());
@@ -169,17 +170,17 @@ impl Actor {
         if !matches!(turn.deed, BrowserAction::Navigate { .. }) {
             return Err("no page is open: a `navigate` step opens one".to_owned());
         }
-        let browsers = stage.browsers.ok_or("there is no browser")?;
+        let browsers = stage.browsers.ok_or("no browser is available")?;
         let page = tokio::select! {
             biased;
             page = Page::open(browsers, self.hosts.beside(stage.target), self.trusts) => page?,
-            () = stage.clock.sleep(OPENING) => return Err("the browser opens no page".to_owned()),
+            () = stage.clock.sleep(OPENING) => return Err("the browser did not open a page".to_owned()),
         };
         self.pages.push(page);
         Ok(())
     }
 
-    /// Goes to the page that was opened last, or back from one that was closed.
+    /// Switches to the page that was opened last, or back from one that was closed.
     async fn follow(&mut self, stage: &TestEnvironment<'_>, at_most: Duration) {
         let look = async {
             let mut new = Vec::new();
@@ -204,14 +205,13 @@ impl Actor {
         }
     }
 
-    /// Waits until the page of the step that was played last changes and looks at it again; nothing once its time is
-    /// over.
+    /// Waits until the page of the last step changes and reads it again; `None` after the deadline.
     pub async fn look_again(&mut self) -> Option<StepOutcome> {
         let ((mut turn, mut late), page) = (self.turn.take()?, self.pages.last()?);
         tokio::select! {
             biased;
             () = &mut late => return None,
-            // A change that cannot be waited for shows itself when it is looked.
+            // If the page cannot report changes, the next look shows them.
             _ = page.change(&turn.frames, turn.mark, turn.changes) => {}
             _ = page.end() => {}
         }
@@ -223,7 +223,7 @@ impl Actor {
         Some(seen)
     }
 
-    /// A picture of the page.
+    /// A screenshot of the page.
     pub async fn picture(&mut self, stage: &TestEnvironment<'_>) -> Option<Evidence> {
         let taken = tokio::select! {
             biased;
@@ -233,9 +233,9 @@ impl Actor {
         Some(Evidence { name: "screenshot", media_type: "image/png", bytes: decoded(&taken)? })
     }
 
-    /// Ends whatever is still open at the end of the scenario.
+    /// Closes all pages at the end of the scenario.
     pub fn end(self) {
-        // A page is closed by letting it fall.
+        // Dropping a page closes it.
         drop(self.pages);
     }
 }
@@ -258,7 +258,7 @@ impl PlayedStep {
         Ok(Self { deed, selector, frames, home, limit, within, mark: 0, changes: 0 })
     }
 
-    /// Does it and waits for what it sets off.
+    /// Carries out the action and waits for its effects.
     async fn act(&self, page: &Page, clock: &dyn Clock) -> Result<(), String> {
         let usable = json!({ "enabled": true, "hit": true });
         let (frames, selector) = (self.frames.as_slice(), &self.selector);
@@ -314,7 +314,7 @@ impl PlayedStep {
         page.settle(clock.sleep(QUIET)).await
     }
 
-    /// Why it is late, as far as the page can tell before it is `over`.
+    /// Why the action is late. The page is asked until `over`.
     async fn excuse(&self, page: &Page, over: Sleep) -> String {
         let limit = WrittenDuration(self.limit);
         tokio::select! {
@@ -330,7 +330,7 @@ impl PlayedStep {
             return format!("the page had not finished loading after {limit}");
         }
         for at in 0..self.frames.len() {
-            // What is wrong with a frame is known to the document around it.
+            // The document around a frame knows what is wrong with it.
             let reason = page.ask(&self.frames[..at], "reason", &[]).await.ok();
             if let Some(reason) = reason.as_ref().and_then(Value::as_str).filter(|reason| !reason.is_empty())
             {
@@ -348,7 +348,7 @@ impl PlayedStep {
         }
     }
 
-    /// What is there now.
+    /// The answer: the current state of the page.
     async fn look(&mut self, page: &Page, late: &mut Sleep) -> StepOutcome {
         let whole = !matches!(self.deed, BrowserAction::Assert { .. });
         self.changes = page.heard().changes;
@@ -413,7 +413,7 @@ impl PlayedStep {
         StructuredResponse { text, main: ("text", main), parts, evidence: Vec::new() }
     }
 
-    /// The target's address differs from run to run.
+    /// Removes the address of the target, which differs from run to run.
     fn without_home(&self, text: &str) -> String {
         text.replace(&self.home, "")
     }
@@ -426,7 +426,7 @@ fn sooner(one: Sleep, other: Sleep) -> Sleep {
     })
 }
 
-/// The address of a page of the target; a part of the page may be named behind `#`.
+/// The address of a page of the target, which may have a fragment.
 fn address(target: &TargetUrl, written: &str) -> Result<String, String> {
     let (path, part) = written.split_once('#').map_or((written, None), |(path, part)| (path, Some(part)));
     let mut url = target.join(path)?;
@@ -434,7 +434,7 @@ fn address(target: &TargetUrl, written: &str) -> Result<String, String> {
     Ok(url.to_string())
 }
 
-/// Bytes from base64.
+/// Decodes base64.
 fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut held, mut bits) = (0_u32, 0);

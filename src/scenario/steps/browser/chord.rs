@@ -2,20 +2,20 @@ use serde_json::json;
 
 use crate::value::Value;
 
-/// A key with what is held while it is pressed.
+/// A key with the modifiers that are held while it is pressed.
 #[derive(Debug, PartialEq)]
 pub struct PageChord {
     /// The key as the page sees it.
     key: String,
     code: String,
-    /// The number that editing commands go by.
+    /// Key code, which editing commands use.
     number: u32,
-    /// What it types, where it types something.
+    /// The text that it types, if any.
     types: Option<String>,
     modifiers: u32,
 }
 
-/// Keys by name: what the page sees, their place on the keyboard, their number, what they type.
+/// Keys by name, with the key code and the text that they type.
 const KEYS: [(&str, u32, Option<&str>); 15] = [
     ("Enter", 13, Some("\r")),
     ("Tab", 9, None),
@@ -36,7 +36,7 @@ const KEYS: [(&str, u32, Option<&str>); 15] = [
 
 const MODIFIERS: [(&str, u32); 5] = [("Alt", 1), ("Control", 2), ("Ctrl", 2), ("Meta", 4), ("Shift", 8)];
 
-/// Reads a chord such as `Control+A`, `Enter` or `?`.
+/// Parses a chord such as `Control+A`, `Enter` or `?`.
 pub fn parse(text: &str) -> Result<PageChord, String> {
     let text = if text == " " { "Space" } else { text.trim() };
     let (held, key) = match text.strip_suffix('+') {
@@ -47,15 +47,12 @@ pub fn parse(text: &str) -> Result<PageChord, String> {
     let mut modifiers = 0;
     for word in held.split('+').filter(|word| !word.is_empty()) {
         let known = MODIFIERS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-        modifiers |= known
-            .ok_or_else(|| {
-                format!("`{word}` is nothing to hold while pressing a key: Control, Shift, Alt, Meta")
-            })?
-            .1;
+        modifiers |=
+            known.ok_or_else(|| format!("`{word}` is not a modifier key: Control, Shift, Alt or Meta"))?.1;
     }
     single(key, modifiers).ok_or_else(|| {
         let names = KEYS.map(|(name, ..)| name).join(", ");
-        format!("`{key}` is no key: one character, F1 to F12, or {names}")
+        format!("`{key}` is not a key: one character, F1 to F12, or {names}")
     })
 }
 
@@ -78,7 +75,7 @@ fn single(name: &str, modifiers: u32) -> Option<PageChord> {
     }
     let mut characters = name.chars();
     let (character, None) = (characters.next()?, characters.next()) else { return None };
-    // With Control and its like the case of a letter says nothing, with Shift it is a capital.
+    // With Control, Alt or Meta the case of a letter has no meaning; with Shift it is a capital.
     let character = match (silent, modifiers & 8 != 0) {
         (true, false) => character.to_ascii_lowercase(),
         (_, true) => character.to_ascii_uppercase(),
@@ -95,7 +92,7 @@ fn single(name: &str, modifiers: u32) -> Option<PageChord> {
 }
 
 impl PageChord {
-    /// What the page is sent: the key goes down and up again.
+    /// The events for the page: key down and key up.
     pub fn events(&self) -> [Value; 2] {
         let event = |kind: &str| {
             json!({

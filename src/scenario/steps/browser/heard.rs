@@ -1,4 +1,4 @@
-//! What a page tells by itself, folded event by event.
+//! State of a page, folded from its events.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,37 +11,37 @@ use crate::value::Value;
 const LINES: usize = 100;
 /// Longest line, in bytes.
 const LINE: usize = 500;
-/// Most requests that are followed at once.
+/// Most concurrent requests that are tracked.
 const REQUESTS: usize = 1000;
-/// Most frames of a page that are known.
+/// Most frames of a page that are tracked.
 const FRAMES: usize = 1000;
-/// What the browser says of a host that it is kept from.
+/// Network error of the browser for a host that is not allowed.
 pub const KEPT_FROM: &str = "net::ERR_PROXY_CONNECTION_FAILED";
-/// Why a page ended that was closed, not broken.
+/// Reason for the end of a page that was closed normally.
 pub const CLOSED: &str = "the page was closed";
-/// Requests that need not end for a page to be at rest.
+/// Types of requests that may stay open on an idle page.
 const ENDLESS: [&str; 4] = ["EventSource", "WebSocket", "Media", "Ping"];
 
-/// The state of a page, as far as it tells.
+/// State of a page, as far as its events show it.
 #[derive(Debug, Default)]
 pub struct PageEvents {
-    /// Its main frame.
+    /// Id of the main frame.
     pub frame: String,
-    /// Where our own script can be asked, in the documents that are there now, by frame.
+    /// Execution contexts of our script in the current documents, by frame.
     pub worlds: HashMap<String, String>,
-    /// How many frames have been taken away.
+    /// Number of removed frames.
     pub detached: u64,
-    /// A navigation was asked for and has not begun to load.
+    /// True if a navigation was requested and has not started to load.
     requested: bool,
-    /// A document is loading.
+    /// True while a document is loading.
     loading: bool,
-    /// How many documents there have been.
+    /// Number of documents until now.
     pub documents: u64,
-    /// The address that led to an error page of the browser.
+    /// Address for which the browser shows an error page.
     pub unreachable: Option<String>,
-    /// Requests under way: method and address by id.
+    /// Requests in progress: method and address by id.
     requests: HashMap<String, String>,
-    /// Counts everything that an assertion may be about and that does not change the document.
+    /// Counter of changes that assertions can see and that do not change the document.
     pub changes: u64,
     /// Errors, as `console` assertions see them.
     pub console: LogLines,
@@ -49,11 +49,11 @@ pub struct PageEvents {
     pub dialogs: LogLines,
     /// Downloads that were refused, by file name.
     pub downloads: LogLines,
-    /// Why nothing more will come.
+    /// Reason why there will be no more events.
     pub ended: Option<&'static str>,
 }
 
-/// Lines, at most [`LINES`] of them.
+/// At most [`LINES`] lines.
 #[derive(Clone, Debug, Default)]
 pub struct LogLines {
     lines: Vec<String>,
@@ -70,7 +70,7 @@ impl LogLines {
         }
     }
 
-    /// All lines, and a note where some are missing.
+    /// All lines, and a note if some are missing.
     pub fn text(&self) -> String {
         let mut text = self.lines.join("\n");
         if self.missing > 0 {
@@ -79,7 +79,7 @@ impl LogLines {
         text
     }
 
-    /// Whether there is none.
+    /// Whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -91,29 +91,29 @@ impl PageEvents {
         Self { frame: frame.to_owned(), ..Self::default() }
     }
 
-    /// Whether it is on its way to another document.
+    /// Whether the page is navigating.
     pub fn is_moving(&self) -> bool {
         self.loading
     }
 
-    /// Whether it is on its way, or about to be, or waits for answers.
+    /// Whether the page is navigating, will navigate, or waits for answers.
     pub fn is_busy(&self) -> bool {
         self.requested || self.loading || !self.requests.is_empty()
     }
 
-    /// Requests that are under way now are no concern of what comes next.
+    /// Ignores the current requests from now on.
     pub fn look_away(&mut self) {
         self.requests.clear();
     }
 
-    /// What was told so far has been reported.
+    /// Clears the lines, which have been reported.
     pub fn forget(&mut self) {
         self.console = LogLines::default();
         self.dialogs = LogLines::default();
         self.downloads = LogLines::default();
     }
 
-    /// Takes in one event.
+    /// Applies one event.
     pub fn hear(&mut self, event: &str, told: &Value) {
         let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let main = text("/frameId") == self.frame;
@@ -126,7 +126,7 @@ impl PageEvents {
                 self.changes += 1;
             }
             "Page.frameNavigated" if text("/frame/id") == self.frame => {
-                // The end of its loading is always told.
+                // There is always an event when loading ends.
                 (self.requested, self.loading) = (false, true);
                 self.documents += 1;
                 let unreachable = text("/frame/unreachableUrl");
@@ -163,7 +163,7 @@ impl PageEvents {
             }
             "Network.responseReceived" => {
                 let status = told.pointer("/response/status").and_then(Value::as_u64).unwrap_or_default();
-                // Some browsers ask for an icon by themselves; that is nothing the page has done.
+                // Some browsers request an icon by themselves; that is not the fault of the page.
                 if status >= 400 && !text("/response/url").ends_with("/favicon.ico") {
                     let what = self.requests.get(id).map_or_else(|| text("/response/url"), String::as_str);
                     let line = format!("{status}: {what}");
@@ -179,7 +179,7 @@ impl PageEvents {
                 let canceled = told["canceled"].as_bool().unwrap_or_default();
                 if let Some(what) = what.filter(|_| !canceled) {
                     let why = match text("/errorText") {
-                        KEPT_FROM => "kept from it, see `hosts`",
+                        KEPT_FROM => "blocked: the host is not in `hosts`",
                         why => why,
                     };
                     self.complain(&format!("failed: {what}: {why}"));
@@ -223,7 +223,7 @@ impl PageEvents {
     }
 }
 
-/// A value of the page's script as one line.
+/// A JavaScript value as one line.
 fn plain(remote: &Value) -> String {
     match (&remote["value"], remote["description"].as_str()) {
         (Value::String(text), _) => text.clone(),

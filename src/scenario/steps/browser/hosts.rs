@@ -6,7 +6,7 @@ use crate::scenario::network::TargetUrl;
 use crate::scenario::reader::NodeReader;
 use crate::scenario::reader::yaml::{NodeKind, YamlNode};
 
-/// Hosts that pages may reach, next to the target.
+/// Hosts that pages may reach in addition to the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Hosts {
@@ -23,8 +23,8 @@ impl Default for Hosts {
 }
 
 impl Hosts {
-    /// They and the target, by its own schemes: what TLS and QUIC would reach at its port is another program. Nothing where all
-    /// can be reached.
+    /// These hosts and the target with its schemes, because TLS and QUIC would reach another program at its
+    /// port. `None` if all hosts can be reached.
     pub fn beside(&self, target: Option<&str>) -> Option<Vec<String>> {
         let Self::Only(hosts) = self else { return None };
         let home = target.and_then(|target| TargetUrl::parse(target).ok());
@@ -38,7 +38,7 @@ impl Hosts {
     }
 }
 
-/// The names of `HOST:PORT`: this machine has several.
+/// All names of `HOST:PORT`, because this machine has several.
 fn names(home: &str) -> Vec<String> {
     const OURS: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
     let port = home.rsplit_once(':').filter(|(host, _)| OURS.contains(host)).map(|(_, port)| port);
@@ -55,8 +55,8 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Hosts> {
         let Some(host) = reader.text(item, "a host") else { continue };
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '*' | ':' | '[' | ']');
         if host.is_empty() || !host.chars().all(fits) {
-            reader.complain(Code::ScenarioValue, item, format!("`{host}` is no host")).help =
-                Some("write a name such as `cdn.example.com`, `*.example.com` or `127.0.0.1:9000`".into());
+            reader.complain(Code::ScenarioValue, item, format!("`{host}` is not a host")).help =
+                Some("write a host such as `cdn.example.com`, `*.example.com` or `127.0.0.1:9000`".into());
         }
         hosts.push(host);
     }

@@ -1,5 +1,6 @@
-//! The step type `browser`: a real Chromium, one context per scenario. Nothing waits for a fixed time: what is acted on
-//! is waited for, what an action sets off is waited for, and what is asserted is looked at again when the page changes.
+//! The step type `browser`: a real Chromium, with one context per scenario. There are no fixed waits:
+//! actions wait for their element and for their effects, and assertions are checked again when the page
+//! changes.
 
 mod actor;
 mod chord;
@@ -32,10 +33,10 @@ pub struct Browser {
     pub timeout: WrittenDuration,
     /// Time limit for the assertions after the action.
     pub within: WrittenDuration,
-    /// The frames that it is done in, one in the other; none for the page itself.
+    /// Nested frames that the action acts in; empty for the page itself.
     #[serde(default)]
     pub frame: Vec<String>,
-    /// Name of the user who acts; each has own pages, cookies and storage. Empty by default.
+    /// Name of the acting user, who has separate pages, cookies and storage. Empty by default.
     #[serde(default)]
     pub actor: String,
 }
@@ -44,7 +45,7 @@ pub struct Browser {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BrowserAction {
-    /// Goes to a page of the target.
+    /// Navigates to a page of the target.
     Navigate {
         /// Path and query, joined to the target.
         url: String,
@@ -54,14 +55,14 @@ pub enum BrowserAction {
         /// Selector of the element.
         selector: String,
     },
-    /// Replaces what is in a field.
+    /// Replaces the content of a field.
     Fill {
         /// Selector of the element.
         selector: String,
-        /// By what; empty text empties it.
+        /// New content, which may be empty.
         value: String,
     },
-    /// Looks at elements; its assertions say what for.
+    /// Reads elements for assertions.
     Assert {
         /// Selector of the element.
         selector: String,
@@ -70,18 +71,18 @@ pub enum BrowserAction {
     Press {
         /// Chords such as `Control+A` or `Enter`.
         keys: Vec<String>,
-        /// The element that gets them; null for the one that has the focus.
+        /// Element that receives the keys; null for the focused one.
         #[serde(default)]
         selector: Option<String>,
     },
     /// Selects an option.
     Select {
-        /// The list it is in.
+        /// Selector of the list.
         selector: String,
         /// Value or label of the option.
         value: String,
     },
-    /// Gives files to a field.
+    /// Selects files in a file field.
     Upload {
         /// Selector of the element.
         selector: String,
@@ -103,17 +104,17 @@ pub enum BrowserAction {
         /// Selector of the element.
         selector: String,
     },
-    /// Waits until all of it is so.
+    /// Waits until all conditions hold.
     Wait(WaitGoal),
-    /// Takes a picture.
+    /// Takes a screenshot.
     Screenshot {},
 }
 
-/// Conditions to wait for; all that are given must hold at the same time.
+/// Conditions to wait for, which must hold at the same time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitGoal {
-    /// An element that can be seen, or cannot where `hidden` is set.
+    /// Selector of an element that must be visible, or hidden if `hidden` is true.
     #[serde(default)]
     pub selector: Option<String>,
     /// True if the element must be hidden or absent.
@@ -122,19 +123,19 @@ pub struct WaitGoal {
     /// Number of matching elements.
     #[serde(default)]
     pub count: Option<u64>,
-    /// A text that the page, or the element, has in it.
+    /// Text that the page or the element must contain.
     #[serde(default)]
     pub text: Option<String>,
-    /// A text that it has not in it.
+    /// Text that it must not contain.
     #[serde(default)]
     pub text_absent: Option<String>,
-    /// A part of the page's address.
+    /// Part of the page address.
     #[serde(default)]
     pub url: Option<String>,
 }
 
 impl BrowserAction {
-    /// The same with variables filled in.
+    /// The goal with variables filled in.
     fn filled(&self, variables: &Variables) -> Self {
         let fill = |text: &String| variables.fill(text).into_owned();
         match self {
@@ -164,7 +165,7 @@ impl BrowserAction {
         }
     }
 
-    /// The element it is about.
+    /// Selector of the element.
     pub fn selector(&self) -> Option<&str> {
         match self {
             Self::Click { selector }

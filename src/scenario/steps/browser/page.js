@@ -1,11 +1,11 @@
-// What is asked of a page. It runs in a world of its own: the page's scripts neither see it nor can they change what it
-// uses. Everything waits for changes of the page, nothing looks again and again.
+// The script that inspects and controls a page. It runs in an isolated world: the scripts of the page can
+// neither see it nor change what it uses. It waits for changes of the page instead of polling.
 (() => {
   if (globalThis.atoll) return;
 
   const TEXT = 512 << 10, TREE = 48 << 10, LINES = 3000, NAME = 400;
 
-  // Changes are counted, so that nobody misses one between looking and waiting.
+  // Changes are counted, so that none is missed between a check and a wait.
   let changes = 0, turn = 0, wake = [];
   const bump = () => { changes += 1; const all = wake; wake = []; all.forEach(go => go()); };
   const observer = new MutationObserver(bump);
@@ -24,7 +24,7 @@
   const frame = () => new Promise(go => { requestAnimationFrame(go); setTimeout(go, 100); });
   const next = mark => changes > mark ? frame() : new Promise(go => wake.push(go)).then(frame);
 
-  // ---- what is there
+  // ---- state of elements
 
   const roots = () => {
     const found = [document];
@@ -35,7 +35,7 @@
     return found;
   };
   const all = css => roots().flatMap(root => [...root.querySelectorAll(css)]);
-  // Text as it is seen: any white space is a space, what has no width is not there.
+  // Text as a person sees it: any white space is a space, and characters without width are ignored.
   const norm = text => (text || '').replace(/[\u00ad\u180e\u200b-\u200d\u2060\ufeff]/g, '').replace(/\s+/g, ' ').trim();
   const up = e => e.parentElement || (e.getRootNode() instanceof ShadowRoot ? e.getRootNode().host : null);
   const shown = e => e.checkVisibility({ visibilityProperty: true });
@@ -75,7 +75,7 @@
     }
   };
 
-  // The text of an element as it takes part in a name.
+  // The text of an element as a part of an accessible name.
   const content = (e, deep = 0) => {
     if (deep > 50) return '';
     let text = '';
@@ -115,13 +115,13 @@
     () => e.getAttribute('title'),
     () => e.getAttribute('placeholder'),
   );
-  // The text of a label without that of the field in it.
+  // The text of a label without that of its field.
   const own = (label, field) => [...label.childNodes].map(part => part === field ? '' : part.nodeType === Node.TEXT_NODE ? part.data : part.nodeType === Node.ELEMENT_NODE && !part.contains(field) && heard(part) ? ` ${content(part)} ` : '').join('');
 
   const worded = (text, wanted, exact) => exact ? text === norm(wanted) : text.toLowerCase().includes(norm(wanted).toLowerCase());
   const find = selector => {
     if (selector.css !== undefined) {
-      try { return all(selector.css); } catch { throw `\`${selector.css}\` is no CSS selector`; }
+      try { return all(selector.css); } catch { throw `\`${selector.css}\` is not a CSS selector`; }
     }
     if (selector.role !== undefined) {
       return all('*').filter(e => role(e) === selector.role && heard(e) && (selector.name === null || worded(name(e), selector.name, selector.exact)));
@@ -137,13 +137,13 @@
   // ---- waiting
 
   let reason = '';
-  // Looks until `look` gives something; whoever looks later ends the looking of those before.
+  // Calls `look` until it returns something. A later call ends earlier ones.
   const until = async look => {
     const mine = turn += 1;
     for (;;) {
       const mark = changes;
       const seen = await look();
-      if (mine !== turn) throw 'it was given up';
+      if (mine !== turn) throw 'it was replaced by a later call';
       if (seen !== undefined) return seen;
       await next(mark);
     }
@@ -170,23 +170,23 @@
   const hit = ({ x, y }) => { let e = document.elementFromPoint(x, y); while (e && e.shadowRoot) { const inner = e.shadowRoot.elementFromPoint(x, y); if (!inner || inner === e) break; e = inner; } return e; };
   const reaches = (e, at) => { for (let up_ = at; up_; up_ = up(up_)) if (up_ === e) return true; const label = at && at.closest('label'); return !!label && label.control === e; };
 
-  // The element when it can be used: there, visible, at rest, enabled, and not covered where it is to be `hit`.
+  // The element once it is ready: present, visible, not moving, enabled, and not covered if it must be `hit`.
   const usable = (selector, wants) => until(async () => {
     const found = find(selector);
     const e = one(found);
     if (!e) return no('nothing matches it');
-    if (!visible(e)) return no(found.length > 1 ? `none of its ${found.length} matches can be seen` : 'it cannot be seen');
+    if (!visible(e)) return no(found.length > 1 ? `none of its ${found.length} matches is visible` : 'it is not visible');
     if (wants.enabled && disabled(e)) return no('it is disabled');
     if (wants.editable && e.readOnly) return no('it is read-only');
     await still(e);
-    if (!e.isConnected || !visible(e)) return no('it comes and goes');
+    if (!e.isConnected || !visible(e)) return no('it keeps appearing and disappearing');
     e.scrollIntoView({ block: 'nearest', inline: 'nearest', behavior: 'instant' });
     let at = point(e);
     if (at && !reaches(e, hit(at))) { e.scrollIntoView({ block: 'center', inline: 'center', behavior: 'instant' }); at = point(e); }
-    if (!at) return no('it is outside of what can be seen');
+    if (!at) return no('it is outside the visible area');
     if (wants.hit) {
       const over = hit(at);
-      if (!reaches(e, over)) return no(over ? `it is covered by ${tag(over)}` : 'it cannot be hit');
+      if (!reaches(e, over)) return no(over ? `it is covered by ${tag(over)}` : 'it does not receive the click');
     }
     return { e, at };
   });
@@ -194,7 +194,7 @@
   const checked = e => e.tagName === 'LABEL' && e.control ? checked(e.control) : e.type === 'checkbox' || e.type === 'radio' ? e.checked : e.getAttribute('aria-checked') === 'true';
   const tell = e => ['input', 'change'].forEach(kind => e.dispatchEvent(new Event(kind, { bubbles: true, composed: true })));
 
-  // ---- what is seen
+  // ---- the answer
 
   const level = e => e.getAttribute('aria-level') || (/^H[1-6]$/.exec(e.tagName) ? e.tagName[1] : '');
   const states = e => {
@@ -266,26 +266,26 @@
   };
 
   globalThis.atoll = {
-    // Resolves when what has begun by now has been done: tasks, and a frame.
+    // Resolves when the current tasks and a frame are done.
     tick: async () => { await task(); await frame(); await task(); return changes; },
     loaded: () => until(async () => document.readyState === 'complete' ? true : no('it is loading')),
     next: async mark => { await next(mark); return changes; },
     reason: () => reason,
     ready: async (selector, wants) => { const { e, at } = await usable(selector, wants); return { ...at, checked: checked(e) }; },
-    // Where it can be hit now.
+    // A point at which it can be clicked now.
     at: selector => { const e = one(find(selector)), at = e && visible(e) && point(e); return at && reaches(e, hit(at)) ? at : {}; },
-    // Puts the caret into a field and selects what is in it.
+    // Focuses a field and selects its content.
     focus: async (selector, wants) => {
       const { e } = await usable(selector, wants);
       e.focus();
       if (!wants.editable) return true;
       if (e.isContentEditable) { getSelection().selectAllChildren(e); return true; }
       if (e.tagName === 'TEXTAREA') { e.select(); return true; }
-      if (e.tagName !== 'INPUT') throw `${tag(e)} cannot be filled${e.tagName === 'SELECT' ? ': its options are taken with \`select\`' : ''}`;
+      if (e.tagName !== 'INPUT') throw `${tag(e)} cannot be filled${e.tagName === 'SELECT' ? ': use \`select\` to choose an option' : ''}`;
       if (/^(button|checkbox|file|image|radio|reset|submit|hidden)$/.test(e.type)) throw `an input of type ${e.type} cannot be filled`;
       if (/^(color|date|datetime-local|month|range|time|week)$/.test(e.type)) {
         e.value = wants.value; tell(e);
-        if (e.value !== wants.value) throw `an input of type ${e.type} does not take \`${wants.value}\``;
+        if (e.value !== wants.value) throw `an input of type ${e.type} does not accept \`${wants.value}\``;
         return false;
       }
       e.select();
@@ -295,23 +295,23 @@
       const e = one(find(selector));
       if (!e) return no('nothing matches it');
       if (e.tagName !== 'SELECT') throw `${tag(e)} has no options to select from`;
-      if (!visible(e)) return no('it cannot be seen');
+      if (!visible(e)) return no('it is not visible');
       if (disabled(e)) return no('it is disabled');
       const options = [...e.options];
       const option = options.find(o => o.value === wanted) || options.find(o => norm(o.label) === norm(wanted));
-      if (!option) return no(`it has no option \`${wanted}\`; there are ${options.slice(0, 20).map(o => `\`${norm(o.label)}\``).join(', ') || 'none'}`);
+      if (!option) return no(`it has no option \`${wanted}\`; its options are ${options.slice(0, 20).map(o => `\`${norm(o.label)}\``).join(', ') || 'none'}`);
       if (option.disabled) return no(`its option \`${wanted}\` is disabled`);
       if (e.multiple) option.selected = true; else e.selectedIndex = option.index;
       e.focus(); tell(e);
       return true;
     }),
-    // A frame that can be seen; whoever waits for what is in it need not wait for it.
+    // A visible frame. Clears the reason, so that later waits inside it report their own.
     frame: async selector => {
       const e = await until(async () => {
         const found = one(find(selector));
         if (!found) return no('nothing matches it');
-        if (!/^I?FRAME$/.test(found.tagName)) throw `${tag(found)} is no frame`;
-        return visible(found) ? found : no('it cannot be seen');
+        if (!/^I?FRAME$/.test(found.tagName)) throw `${tag(found)} is not a frame`;
+        return visible(found) ? found : no('it is not visible');
       });
       no('');
       return e;
@@ -325,9 +325,9 @@
     upload: (selector, files) => until(async () => {
       const named = one(find(selector)), e = named && named.tagName === 'LABEL' && named.control || named;
       if (!e) return no('nothing matches it');
-      if (e.tagName !== 'INPUT' || e.type !== 'file') throw `${tag(e)} takes no files`;
+      if (e.tagName !== 'INPUT' || e.type !== 'file') throw `${tag(e)} is not a file field`;
       if (disabled(e)) return no('it is disabled');
-      if (files.length > 1 && !e.multiple) throw `${tag(e)} takes one file`;
+      if (files.length > 1 && !e.multiple) throw `${tag(e)} accepts only one file`;
       const held = new DataTransfer();
       for (const { filename, type, base64 } of files) held.items.add(new File([Uint8Array.from(atob(base64), c => c.charCodeAt(0))], filename, { type }));
       e.files = held.files;
@@ -339,13 +339,13 @@
       if (goal.url !== null && !location.href.includes(goal.url)) return no(`the page is at ${location.href}`);
       const found = goal.selector ? find(goal.selector) : [];
       const seen = found.some(visible);
-      if (goal.selector && goal.hidden && seen) return no('it can still be seen');
-      if (goal.selector && !goal.hidden && goal.count === null && goal.text_absent === null && !seen) return no(found.length ? 'it cannot be seen' : 'nothing matches it');
+      if (goal.selector && goal.hidden && seen) return no('it is still visible');
+      if (goal.selector && !goal.hidden && goal.count === null && goal.text_absent === null && !seen) return no(found.length ? 'it is not visible' : 'nothing matches it');
       if (goal.count !== null && found.length !== goal.count) return no(`${found.length} match`);
       const text = () => goal.selector ? found.map(e => e.innerText || '').join('\n') : document.body ? document.body.innerText : '';
       const says = wanted => norm(wanted) ? norm(text()).includes(norm(wanted)) : text().includes(wanted);
-      if (goal.text !== null && !says(goal.text)) return no(`the text \`${goal.text}\` is not there`);
-      if (goal.text_absent !== null && says(goal.text_absent)) return no(`the text \`${goal.text_absent}\` is still there`);
+      if (goal.text !== null && !says(goal.text)) return no(`the text \`${goal.text}\` is missing`);
+      if (goal.text_absent !== null && says(goal.text_absent)) return no(`the text \`${goal.text_absent}\` is still present`);
       return true;
     }),
     see: (selector, whole) => {

@@ -1,4 +1,4 @@
-//! A page: what is asked of it and done in it. Nothing here is bounded in time, whoever waits bounds it.
+//! A page: queries and actions. Nothing here has a time limit; callers set one.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use crate::clock::Sleep;
 use crate::scenario::ports::{BrowserTab, Browsers, EventListener};
 use crate::value::Value;
 
-/// The name of the world that our script runs in.
+/// Name of the isolated world of our script.
 pub const WORLD: &str = "atoll";
 
 const SCRIPT: &str = include_str!("page.js");
 
-/// What a call says whose document went away meanwhile.
+/// Errors of calls whose document was replaced meanwhile.
 const LOST: [&str; 5] = [
     "Cannot find context",
     "Execution context was destroyed",
@@ -27,20 +27,20 @@ const LOST: [&str; 5] = [
     "Promise was collected",
 ];
 
-/// A page that is open.
+/// An open page.
 pub struct Page {
     tab: Box<dyn BrowserTab>,
     heard: Arc<watch::Sender<PageEvents>>,
-    /// Whether it looks at no certificate.
+    /// Whether it ignores certificate errors.
     trusts: bool,
 }
 
-/// What is seen of a page or of an element in it.
+/// Visible state of a page or of an element.
 #[derive(Debug, Deserialize)]
 pub struct PageState {
-    /// How many changes there had been.
+    /// Value of the change counter.
     pub mark: u64,
-    /// Parts whose middle is missing.
+    /// Names of parts whose middle is missing.
     pub cut: Vec<String>,
     pub url: String,
     pub title: String,
@@ -59,7 +59,8 @@ fn listener() -> (Arc<watch::Sender<PageEvents>>, EventListener) {
 }
 
 impl Page {
-    /// Opens an empty one that reaches `hosts`, all where there is no list. One that `trusts` looks at no certificate.
+    /// Opens an empty page that reaches `hosts`, or all hosts if there is no list. With `trusts`, it
+    /// ignores certificate errors.
     pub async fn open(
         browsers: &dyn Browsers,
         hosts: Option<Vec<String>>,
@@ -69,7 +70,7 @@ impl Page {
         Self { tab: browsers.open(hosts, ear).await?, heard, trusts }.prepared().await
     }
 
-    /// One that this one has opened.
+    /// A page that this one has opened.
     pub async fn other(&self, id: &str) -> Result<Self, String> {
         let (heard, ear) = listener();
         Self { tab: self.tab.attach(id, ear).await?, heard, trusts: self.trusts }.prepared().await
@@ -94,22 +95,22 @@ impl Page {
         Ok(self)
     }
 
-    /// Its id.
+    /// Id of the page.
     pub fn id(&self) -> &str {
         self.tab.id()
     }
 
-    /// The ids of all pages of its context.
+    /// Ids of all pages of its context.
     pub async fn pages(&self) -> Result<Vec<String>, String> {
         self.tab.pages().await
     }
 
-    /// What it has told so far.
+    /// State from its events.
     pub fn heard(&self) -> watch::Ref<'_, PageEvents> {
         self.heard.borrow()
     }
 
-    /// A new step begins: what was told before has been reported.
+    /// Begins a new step: earlier lines have been reported.
     pub fn begin(&self) {
         self.heard.send_modify(|heard| {
             heard.forget();
@@ -117,7 +118,7 @@ impl Page {
         });
     }
 
-    /// Resolves when nothing more will come, with why.
+    /// Resolves with the reason when there will be no more events.
     pub async fn end(&self) -> String {
         self.until(|_| false).await.err().unwrap_or_default()
     }
@@ -128,8 +129,8 @@ impl Page {
         state.ok().and_then(|state| state.ended).map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
-    /// What `function` of our script gives for `given`, in the document of the last of `frames`, which are looked for one in
-    /// the other. Where the document goes away meanwhile, the next one is asked.
+    /// Calls `function` of our script with `given`, in the document of the last of the nested `frames`. If
+    /// the document is replaced meanwhile, the call is repeated in the next one.
     pub async fn ask(&self, frames: &[Value], function: &str, given: &[Value]) -> Result<Value, String> {
         let given: Vec<String> = given.iter().map(Value::to_string).collect();
         let expression = format!("atoll.{function}({})", given.join(", "));
@@ -158,7 +159,7 @@ impl Page {
                     "returnByValue": by_value,
                 });
                 match self.tab.call("Runtime.evaluate", call).await {
-                    // A document that has only just begun has nothing in it yet, not even our script.
+                    // A new document does not contain our script yet.
                     Ok(answer) if is_bare(&answer) => {
                         let script = json!({ "expression": SCRIPT, "uniqueContextId": world });
                         if let Err(reason) = self.tab.call("Runtime.evaluate", script).await
@@ -180,7 +181,7 @@ impl Page {
         })
     }
 
-    /// The id of the frame that `selector` leads to in the document of `outer`, once it is there.
+    /// The id of the frame that `selector` matches in the document of `outer`, once it exists.
     async fn frame(&self, outer: &[Value], selector: &Value) -> Result<String, String> {
         let found = self.evaluate(outer, format!("atoll.frame({selector})"), false).await?;
         let whom = json!({ "objectId": found["objectId"] });
@@ -190,7 +191,7 @@ impl Page {
         id.map(str::to_owned).ok_or_else(|| "the frame has no document".to_owned())
     }
 
-    /// How far the document of the last of `frames` is from the corner of the page.
+    /// Offset of the document of the last of `frames` from the corner of the page.
     async fn inset(&self, frames: &[Value]) -> Result<(f64, f64), String> {
         let mut inset = (0.0, 0.0);
         for at in 0..frames.len() {
@@ -201,7 +202,7 @@ impl Page {
         Ok(inset)
     }
 
-    /// Goes to `url` and waits until all of it is loaded.
+    /// Navigates to `url` and waits until the page is loaded.
     pub async fn go(&self, url: &str) -> Result<(), String> {
         let before = self.heard().documents;
         let gone = self.tab.call("Page.navigate", json!({ "url": url })).await?;
@@ -209,10 +210,10 @@ impl Page {
         let downloads =
             gone["isDownload"].as_bool().unwrap_or_default() || !self.heard().downloads.is_empty();
         match failed {
-            // An answer of 400 or above without a body, or one of 204: nothing to show is no fault.
+            // An answer of 400 or above without a body, or 204: an empty page is not an error.
             "" | "net::ERR_HTTP_RESPONSE_CODE_FAILURE" => {}
             "net::ERR_ABORTED" if downloads => return Ok(()),
-            "net::ERR_ABORTED" => return Err("the answer has no page in it".to_owned()),
+            "net::ERR_ABORTED" => return Err("the answer contains no page".to_owned()),
             failed => return Err(format!("no answer: {}", failure(failed))),
         }
         if gone["loaderId"].is_string() {
@@ -221,7 +222,7 @@ impl Page {
         Ok(())
     }
 
-    /// Waits for what has been set off: a navigation that has begun, to its end; requests, until `enough`.
+    /// Waits for the end of a navigation, and for requests until `enough`.
     pub async fn settle(&self, mut enough: Sleep) -> Result<(), String> {
         loop {
             self.ask(&[], "tick", &[]).await?;
@@ -237,12 +238,12 @@ impl Page {
         }
     }
 
-    /// Moves the pointer over an element that can be used as `wants` says, and tells how it is there.
+    /// Moves the pointer over an element that is ready for the action `wants`, and returns its state.
     pub async fn hover(&self, frames: &[Value], selector: &Value, wants: &Value) -> Result<Value, String> {
         loop {
             let there = self.ask(frames, "ready", &[selector.clone(), wants.clone()]).await?;
             self.mouse(frames, "mouseMoved", "none", &there).await?;
-            // What the pointer has left may have given way, and the element with it.
+            // Moving the pointer may have moved the element.
             let now = self.ask(frames, "at", std::slice::from_ref(selector)).await?;
             if (&now["x"], &now["y"]) == (&there["x"], &there["y"]) {
                 return Ok(there);
@@ -250,7 +251,7 @@ impl Page {
         }
     }
 
-    /// Clicks where the pointer is.
+    /// Clicks at the position of the pointer.
     pub async fn click(&self, frames: &[Value], there: &Value) -> Result<(), String> {
         self.mouse(frames, "mousePressed", "left", there).await?;
         self.mouse(frames, "mouseReleased", "left", there).await
@@ -271,7 +272,7 @@ impl Page {
         Ok(())
     }
 
-    /// Types text where the caret is, in place of what is selected.
+    /// Types text at the caret, replacing the selection.
     pub async fn type_text(&self, text: &str) -> Result<(), String> {
         if text.is_empty() {
             return self.press("Delete").await;
@@ -279,13 +280,13 @@ impl Page {
         self.tab.call("Input.insertText", json!({ "text": text })).await.map(drop)
     }
 
-    /// What is seen of it, or of the first element that matches.
+    /// State of the page, or of the first matching element.
     pub async fn see(&self, frames: &[Value], selector: &Value, whole: bool) -> Result<PageState, String> {
         let seen = self.ask(frames, "see", &[selector.clone(), whole.into()]).await?;
         serde_json::from_value(seen).map_err(|e| format!("the page cannot be read: {e}"))
     }
 
-    /// Resolves when something is different from when `mark` and `changes` were counted.
+    /// Resolves when something has changed since `mark` and `changes` were read.
     pub async fn change(&self, frames: &[Value], mark: u64, changes: u64) -> Result<(), String> {
         let document = self.heard().documents;
         let given = [mark.into()];
@@ -295,26 +296,29 @@ impl Page {
         }
     }
 
-    /// A picture of what can be seen of it.
+    /// A screenshot of the visible part, in base64.
     pub async fn picture(&self) -> Result<String, String> {
         let taken = self.tab.call("Page.captureScreenshot", json!({ "format": "png" })).await?;
-        taken["data"].as_str().map(str::to_owned).ok_or_else(|| "there is no picture".to_owned())
+        taken["data"]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| "the browser returned no screenshot".to_owned())
     }
 
-    /// Ends a script that does not end by itself, and what is loading.
+    /// Stops running scripts and loading.
     pub async fn halt(&self) -> Result<(), String> {
         self.tab.call("Runtime.terminateExecution", json!({})).await?;
         self.tab.call("Page.stopLoading", json!({})).await.map(drop)
     }
 }
 
-/// Whether an evaluation failed because our script is not there.
+/// Whether an evaluation failed because our script is missing.
 fn is_bare(answer: &Value) -> bool {
     let said = answer["exceptionDetails"]["exception"]["description"].as_str().unwrap_or_default();
     said.starts_with("ReferenceError: atoll is not defined")
 }
 
-/// What an evaluation gave, or what it threw.
+/// The result of an evaluation, or the exception.
 fn value(answer: &Value) -> Result<Value, String> {
     let thrown = &answer["exceptionDetails"];
     if thrown.is_null() {
@@ -324,10 +328,10 @@ fn value(answer: &Value) -> Result<Value, String> {
     Err(said.or(thrown["text"].as_str()).unwrap_or_default().lines().next().unwrap_or_default().to_owned())
 }
 
-/// A network error in words: `net::ERR_CONNECTION_REFUSED` is `connection refused`.
+/// A network error in words: `net::ERR_CONNECTION_REFUSED` becomes `connection refused`.
 fn failure(code: &str) -> String {
     if code == KEPT_FROM {
-        return "it was kept from it, see `hosts`".to_owned();
+        return "it was blocked, because the host is not in `hosts`".to_owned();
     }
     code.trim_start_matches("net::").trim_start_matches("ERR_").replace('_', " ").to_lowercase()
 }

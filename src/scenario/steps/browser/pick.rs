@@ -2,18 +2,19 @@ use serde_json::json;
 
 use crate::value::Value;
 
-/// Reads a selector into what the page is asked for: CSS, `role=ROLE[name="NAME"]` or `text=TEXT`.
+/// Parses a selector for our script: CSS, `role=ROLE[name="NAME"]` or `text=TEXT`.
 pub fn parse(text: &str) -> Result<Value, String> {
     let text = text.trim();
     if let Some(rest) = text.strip_prefix("role=") {
-        return role(rest).ok_or_else(|| format!("`{text}` is no role and name"));
+        return role(rest)
+            .ok_or_else(|| format!("`{text}` is not a role selector such as `role=button[name=\"Save\"]`"));
     }
     if let Some(rest) = text.strip_prefix("text=") {
         let rest = rest.trim();
         let (words, exact) = quoted(rest).map_or_else(|| (rest.to_owned(), false), |words| (words, true));
         let words = plain(&words);
         return if words.is_empty() {
-            Err("`text=` names no text".into())
+            Err("there is no text after `text=`".into())
         } else {
             Ok(json!({ "text": words, "exact": exact }))
         };
@@ -21,7 +22,8 @@ pub fn parse(text: &str) -> Result<Value, String> {
     Ok(json!({ "css": text }))
 }
 
-/// `button`, `button[name="Save"]` for exactly that name, `button[name*="save"]` for a part of it in any case.
+/// `button`, `button[name="Save"]` for exactly that name, `button[name*="save"]` for a part of it in any
+/// case.
 fn role(text: &str) -> Option<Value> {
     let (role, rest) = text.split_once('[').map_or((text, None), |(role, rest)| (role, Some(rest)));
     let role = role.trim();
@@ -37,7 +39,7 @@ fn role(text: &str) -> Option<Value> {
     Some(json!({ "role": role, "name": plain(&quoted(name.trim())?), "exact": exact }))
 }
 
-/// Text in double or single quotes, in which `\` takes the next character as it is.
+/// Text in double or single quotes, in which `\` escapes the next character.
 fn quoted(text: &str) -> Option<String> {
     let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
@@ -53,7 +55,7 @@ fn quoted(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// With single spaces, as names and visible text are compared.
+/// Text with single spaces, as names and visible texts are compared.
 fn plain(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -7,7 +7,7 @@ use crate::scenario::values::WrittenDuration;
 use crate::scenario::values::variables::placeholders;
 use crate::value::Value;
 
-/// Every key it has in a file.
+/// All keys in a file.
 pub const KEYS: &[&str] = &[
     "action",
     "url",
@@ -25,10 +25,10 @@ pub const KEYS: &[&str] = &[
     "timeout",
 ];
 
-/// Keys that every action has a use for, but for `frame`, of which `navigate` and `screenshot` have none.
+/// Keys of every action, except that `navigate` and `screenshot` do not use `frame`.
 const COMMON: [&str; 5] = ["action", "timeout", "within", "as", "frame"];
 
-/// Every action and the keys it has a use for.
+/// Every action and its keys.
 const ACTIONS: &[(&str, &[&str])] = &[
     ("navigate", &["url"]),
     ("click", &["selector"]),
@@ -44,23 +44,24 @@ const ACTIONS: &[(&str, &[&str])] = &[
     ("screenshot", &[]),
 ];
 
-/// The words for all actions.
+/// Names of all actions.
 pub fn actions() -> Vec<&'static str> {
     ACTIONS.iter().map(|(word, _)| *word).collect()
 }
 
-/// Actions that the format has always had, and the keys it has had: one that an action has no use for does no harm.
+/// The oldest actions of the format, which allow unused keys.
 const OLD: [&str; 4] = ["navigate", "click", "fill", "assert"];
 const OLD_KEYS: [&str; 6] = ["url", "selector", "value", "text", "text_absent", "count"];
 
-/// Reads it from a file.
+/// Reads a `browser` step.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Browser> {
     let entries = reader.entries(node, "`browser`")?;
     let timeout = given(node, "timeout").and_then(|value| reader.duration(value, "`timeout`"));
     let word = reader.required(node, "action", "a browser step")?;
     let Some((word, uses)) = ACTIONS.iter().find(|(known, _)| *known == word) else {
         let value = given(node, "action").unwrap_or(node);
-        let complaint = reader.complain(Code::ScenarioValue, value, format!("`{word}` is no browser action"));
+        let complaint =
+            reader.complain(Code::ScenarioValue, value, format!("`{word}` is not a browser action"));
         *complaint = complaint.clone().suggest(&word, ACTIONS.iter().map(|(known, _)| *known));
         return None;
     };
@@ -69,11 +70,11 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Browser> {
         let harmless = OLD.contains(word) && OLD_KEYS.contains(&name);
         let common = COMMON.contains(&name) && !(name == "frame" && FRAMELESS.contains(word));
         if KEYS.contains(&name) && !common && !uses.contains(&name) && !harmless {
-            let message = format!("`{word}` has no use for `{name}`");
+            let message = format!("`{word}` has no key `{name}`");
             reader.complain(Code::ScenarioValue, key, message).help = Some(if uses.is_empty() {
-                "it takes nothing".into()
+                "it has no keys".into()
             } else {
-                format!("it takes {}", uses.join(", "))
+                format!("its keys are {}", uses.join(", "))
             });
         }
     }
@@ -86,17 +87,17 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Browser> {
     Some(Browser {
         action: deed(reader, node, word)?,
         timeout: timeout.unwrap_or(WrittenDuration::secs(10)),
-        // Who says how long a step may take says so of its assertions, too.
+        // A written timeout of the step applies to its assertions, too.
         within: within.or(timeout).unwrap_or(WrittenDuration::secs(5)),
         frame,
         actor: actor.unwrap_or_default(),
     })
 }
 
-/// Actions that are about a page as a whole.
+/// Actions on a whole page.
 const FRAMELESS: [&str; 2] = ["navigate", "screenshot"];
 
-/// The selector of a frame, or those of several, one in the other.
+/// Reads the selector of a frame, or those of nested frames.
 fn frames(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<String> {
     let items = match &node.kind {
         NodeKind::List(items) => items.iter().collect(),
@@ -146,7 +147,7 @@ fn deed(reader: &mut NodeReader<'_>, node: &YamlNode, word: &str) -> Option<Brow
     })
 }
 
-/// A selector; one with placeholders is looked at when they are known.
+/// Reads a selector. One with placeholders is checked when they are known.
 fn selector(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<String> {
     let text = reader.required(node, "selector", what)?;
     if !text.contains('{')
@@ -159,10 +160,10 @@ fn selector(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<
     Some(text)
 }
 
-/// The key `value`, which may be empty text.
+/// Reads the key `value`, which may be an empty text.
 fn value(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<String> {
     let Some(value) = given(node, "value") else {
-        reader.complain(Code::ScenarioMissing, node, format!("{what} needs `value`"));
+        reader.complain(Code::ScenarioMissing, node, format!("`value` is missing: {what} needs it"));
         return None;
     };
     reader.text(value, "`value`")
@@ -170,7 +171,7 @@ fn value(reader: &mut NodeReader<'_>, node: &YamlNode, what: &str) -> Option<Str
 
 fn keys(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Vec<String>> {
     let Some(value) = given(node, "key") else {
-        reader.complain(Code::ScenarioMissing, node, "`press` needs `key`").help =
+        reader.complain(Code::ScenarioMissing, node, "`key` is missing: `press` needs it").help =
             Some("write `key: Enter`, `key: Control+A`, or a list of them".into());
         return None;
     };
@@ -219,14 +220,14 @@ fn goal(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WaitGoal> {
         url: optional(reader, "url"),
     };
     if goal == (WaitGoal { hidden, count, ..WaitGoal::default() }) {
-        let message = "`wait` needs `selector`, `text`, `text_absent` or `url`";
+        let message = "`wait` has no condition: write `selector`, `text`, `text_absent` or `url`";
         reader.complain(Code::ScenarioMissing, node, message);
         return None;
     }
     Some(goal)
 }
 
-/// Complains about keys of an `assert` action that do not fit.
+/// Reports keys of an `assert` action that do not fit.
 fn check_asserted(reader: &mut NodeReader<'_>, node: &YamlNode) {
     for key in ["text", "text_absent"] {
         if let Some(value) = given(node, key) {
@@ -241,7 +242,7 @@ fn check_asserted(reader: &mut NodeReader<'_>, node: &YamlNode) {
     }
 }
 
-/// What the keys of an `assert` action assert.
+/// Assertions that the keys of an `assert` action imply.
 pub fn implied(node: &YamlNode) -> Vec<Assertion> {
     if given(node, "action").and_then(YamlNode::text) != Some("assert") {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What `browser` is among the step types.
+//! Registration of the step type `browser`.
 
 use std::future::ready;
 
@@ -20,7 +20,7 @@ use crate::scenario::steps::{
 use crate::scenario::values::credentials::CredentialPart;
 use crate::value::Value;
 
-/// `browser`: something done in Chromium.
+/// `browser`: an action in Chromium.
 pub static TYPE: StepType = StepType {
     word: "browser",
     keys: read::KEYS,
@@ -124,7 +124,7 @@ impl StepRunner for BrowserRunner {
     }
 }
 
-/// An empty page, on which nothing can be acted on and nothing appears.
+/// The answer of an empty page, on which no action is possible.
 fn page(browser: &Browser) -> Option<StepAnswer> {
     let seen = match &browser.action {
         BrowserAction::Navigate { .. }
@@ -158,13 +158,14 @@ fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
         "fill" => {
             linter.needs(Code::LintFill, node, "`fill`", "selector");
             if node.get("value").is_none() {
-                linter.say(Code::LintFillValue, node, "`fill` needs `value`");
+                linter.say(Code::LintFillValue, node, "`value` is missing: `fill` needs it");
             }
         }
         "assert" => {
             linter.needs(Code::LintAssert, node, "`assert`", "selector");
             if ["text", "text_absent", "count"].into_iter().all(|key| node.get(key).is_none()) {
-                let message = "this `assert` looks for nothing: it has neither text, text_absent nor count";
+                let message =
+                    "this `assert` asserts nothing: it has none of `text`, `text_absent` and `count`";
                 linter.say(Code::LintAssertWhat, node, message);
             }
         }

@@ -11,7 +11,7 @@ use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::values::Variables;
 use crate::value::Value;
 
-/// A file for a field of a page.
+/// A file to select in a file field.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upload {
@@ -28,11 +28,11 @@ pub struct Upload {
     pub media_type: String,
 }
 
-/// Every key it has in a file.
+/// All keys in a scenario file.
 pub const KEYS: &[&str] = &["filename", "value", "bytes", "type"];
 
 impl Upload {
-    /// The same with variables filled in.
+    /// The upload with variables filled in.
     #[must_use]
     pub fn filled(&self, variables: &Variables) -> Self {
         let fill = |text: &String| variables.fill(text).into_owned();
@@ -43,7 +43,7 @@ impl Upload {
 /// Reads `files`.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Vec<Upload>> {
     let Some(list) = given(node, "files") else {
-        reader.complain(Code::ScenarioMissing, node, "`upload` needs `files`").help =
+        reader.complain(Code::ScenarioMissing, node, "`files` is missing: `upload` needs it").help =
             Some("write `files: [{ filename: note.txt, value: text of it }]`".into());
         return None;
     };
@@ -60,7 +60,7 @@ fn one(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Upload> {
     })
 }
 
-/// What the page is told of the files.
+/// The files as our script expects them.
 pub fn told(files: &[Upload]) -> Result<Value, String> {
     files
         .iter()

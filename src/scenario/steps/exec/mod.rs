@@ -31,14 +31,14 @@ pub struct Exec {
     /// Standard input as text.
     #[serde(default)]
     pub stdin: String,
-    /// Standard input as bytes, e.g. those of a file.
+    /// Standard input as bytes, such as the content of a file.
     #[serde(default)]
     pub stdin_bytes: Option<EncodedBytes>,
     /// Environment variables.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: IndexMap<String, String>,
-    /// Files that are written first: absolute path and content.
+    /// Files to write first: absolute path and content.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub files: IndexMap<String, String>,
@@ -193,7 +193,7 @@ fn sent(command: &ServiceCommand) -> SentRecord {
     }
 }
 
-/// Runs it. Any exit code is an answer, and so is a command that had to be killed.
+/// Runs the command. Any exit code is an answer, and so is a command that was killed at its time limit.
 async fn run(command: ServiceCommand, shell: &dyn Shell) -> Result<StepAnswer, String> {
     let timeout = WrittenDuration(command.timeout);
     let ran = shell.exec(command).await.map_err(|e| format!("the command could not be run: {e}"))?;

@@ -1,4 +1,4 @@
-//! `google.protobuf.Any`: messages of types that the method does not name. What they are is asked of server reflection.
+//! `google.protobuf.Any`: messages of types that the method does not name. Server reflection describes them.
 
 use std::collections::BTreeSet;
 
@@ -12,35 +12,35 @@ use super::message;
 use super::reflection::learn;
 use crate::value::Value;
 
-/// Most types that are asked for in one message.
+/// Most types that are looked up for one message.
 const MOST: usize = 64;
 
-/// The name under which a message in an `Any` says its type, in JSON.
+/// JSON key with the type of a message in an `Any`.
 const TYPE: &str = "@type";
 
-/// The full name of the type that stands in an `Any`.
+/// Full name of the type `Any`.
 const ANY: &str = "google.protobuf.Any";
 
-/// What is known of the types in messages, and whom to ask for more.
+/// Known message types, and the server to ask for more.
 pub struct MessageTypes {
     server: GrpcServer,
     metadata: MetadataMap,
-    /// Those that the server does not know either.
+    /// Types that the server does not know either.
     unknown: BTreeSet<String>,
 }
 
 impl MessageTypes {
-    /// Asks `server`, with `metadata`.
+    /// Looks up types at `server`, with `metadata`.
     pub fn new(server: GrpcServer, metadata: MetadataMap) -> Self {
         Self { server, metadata, unknown: BTreeSet::new() }
     }
 
-    /// All that has been learnt.
+    /// All types that were found.
     pub fn into_pool(self) -> DescriptorPool {
         self.server.pool
     }
 
-    /// `message` as JSON text. Of what is of a type that nobody knows, there is nothing but the name of the type.
+    /// `message` as JSON text. Of messages with an unknown type, only the name of the type is given.
     pub async fn told(&mut self, message: &DynamicMessage) -> Result<String, String> {
         let mut pool = message.descriptor().parent_pool().clone();
         if foreign(message, &pool).is_none() {
@@ -63,7 +63,7 @@ impl MessageTypes {
     }
 }
 
-/// Puts an empty type in the place of one that nobody knows.
+/// Adds an empty type in place of an unknown one.
 fn stand_in(pool: &mut DescriptorPool, name: &str) -> Result<(), String> {
     if pool.get_message_by_name(name).is_some() {
         return Ok(());
@@ -80,7 +80,7 @@ fn stand_in(pool: &mut DescriptorPool, name: &str) -> Result<(), String> {
         .map_err(|_| format!("the type `{name}` in a message is not known to server reflection"))
 }
 
-/// A type that stands in `message` and that `pool` does not know.
+/// A type in `message` that is not in `pool`.
 fn foreign(message: &DynamicMessage, pool: &DescriptorPool) -> Option<String> {
     if message.descriptor().full_name() != ANY {
         return message.fields().find_map(|(_, field)| foreign_in(field, pool));
@@ -102,7 +102,7 @@ fn foreign_in(field: &Field, pool: &DescriptorPool) -> Option<String> {
     }
 }
 
-/// The types that messages in JSON say they are.
+/// The types that `@type` keys in JSON name.
 pub fn types(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(items) => items.iter().flat_map(types).collect(),

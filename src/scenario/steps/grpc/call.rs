@@ -1,5 +1,5 @@
-//! One call while it lasts. A task of its own reads what comes, so that a stream goes on while other steps are played;
-//! when too much is waiting to be collected, the program waits.
+//! An open call. A separate task reads its messages, so that a stream continues while other steps run. If
+//! too many messages wait to be read, the program has to wait.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,19 +25,19 @@ use crate::scenario::values::WrittenDuration;
 /// Longest message that is accepted, in bytes.
 pub const LONGEST: usize = 16 << 20;
 
-/// The reason of a call whose connection ended before it did.
-pub const LOST: &str = "the connection broke off";
+/// Reason for the end of a call whose connection was lost.
+pub const LOST: &str = "the connection was lost";
 
-/// Most messages that wait to be collected.
+/// Most messages that wait to be read.
 const WAITING: usize = 1024;
 
-/// Most that waits to be collected, in units of [`UNIT`] bytes.
+/// Most bytes that wait to be read, in units of [`UNIT`] bytes.
 const ROOM: u32 = 32 << 10;
 
-/// What room is counted in.
+/// Unit of [`ROOM`], in bytes.
 const UNIT: usize = 1 << 10;
 
-/// Messages as bytes: what they mean is found out elsewhere, where it can go wrong with a text of our own.
+/// Codec that passes messages as bytes. They are decoded elsewhere, with our own error messages.
 struct RawCodec;
 
 impl Codec for RawCodec {
@@ -74,14 +74,14 @@ impl Decoder for RawCodec {
     }
 }
 
-/// The messages of a request. The connection asks for the first one when it has sent the headers.
+/// The messages of a request. The connection polls for the first one when it has sent the headers.
 pub struct MessageSender {
     messages: mpsc::UnboundedReceiver<Bytes>,
     sent: Option<oneshot::Sender<()>>,
 }
 
 impl MessageSender {
-    /// What `messages` brings.
+    /// Sends the messages from `messages`.
     pub fn of(messages: mpsc::UnboundedReceiver<Bytes>) -> Self {
         Self { messages, sent: None }
     }
@@ -95,14 +95,14 @@ impl Stream for MessageSender {
         if !matches!(next, Poll::Ready(Some(_)))
             && let Some(sent) = self.sent.take()
         {
-            // A call that is dropped does not wait for this.
+            // A dropped call does not wait for this.
             let _ = sent.send(());
         }
         next
     }
 }
 
-/// Begins a call of `path`; every kind of method is the same on the wire.
+/// Starts a call of `path`. All kinds of methods are the same on the wire.
 pub async fn open(
     channel: Channel,
     path: PathAndQuery,
@@ -115,34 +115,31 @@ pub async fn open(
     Ok((metadata, stream))
 }
 
-/// How a call has ended.
+/// End of a call.
 #[derive(Clone, Debug)]
 pub enum CallEnd {
-    /// With a status: the program's own, or that the deadline has passed.
+    /// With a status: that of the program, or `DEADLINE_EXCEEDED` after the time limit.
     Status {
-        /// Its name.
+        /// Name of the status.
         code: &'static str,
-        /// Its message.
+        /// Message of the status.
         message: String,
-        /// What came with it.
+        /// Trailer metadata.
         trailer: MetadataMap,
     },
-    /// Without any, for this reason.
+    /// Without a status, for this reason.
     Broken(String),
 }
 
 impl CallEnd {
-    /// What became of a call that the library calls `status`: not every one of them was sent by the program.
+    /// The end for a `status` of the library, which the program has not always sent.
     pub fn of(status: &Status) -> Self {
         let text = status.message();
         if std::error::Error::source(status).is_some() {
             return Self::Broken(LOST.to_owned());
         }
         if status.code() == Code::OutOfRange && text.starts_with("Error, decoded message length too large") {
-            return Self::Broken(format!(
-                "a message is longer than the {} MiB that are accepted",
-                LONGEST >> 20
-            ));
+            return Self::Broken(format!("a message is longer than the limit of {} MiB", LONGEST >> 20));
         }
         if text.starts_with("grpc-status header missing") {
             return Self::Broken("the answer is plain HTTP without a gRPC status".to_owned());
@@ -155,7 +152,7 @@ impl CallEnd {
         Self::Status { code, message, trailer }
     }
 
-    /// The deadline has passed.
+    /// The end after the time limit.
     pub fn late(limit: std::time::Duration) -> Self {
         let message = format!("no whole answer within {}", WrittenDuration(limit));
         Self::Status { code: name(Code::DeadlineExceeded), message, trailer: MetadataMap::new() }
@@ -167,21 +164,21 @@ pub fn name(code: Code) -> &'static str {
     usize::try_from(i32::from(code)).ok().and_then(|code| GRPC_STATUSES.get(code)).unwrap_or(&"UNKNOWN")
 }
 
-/// What the task that reads tells.
+/// Event from the task that reads.
 enum CallEvent {
     Begun(MetadataMap),
     Message(Bytes, OwnedSemaphorePermit),
     Ended(CallEnd),
 }
 
-/// Why no more messages are waited for.
+/// Reason to stop waiting for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiveEnd {
-    /// Enough have come, or the call has ended.
+    /// Enough messages were received, or the call has ended.
     Done,
-    /// The wait for messages is over, the call is not.
+    /// The time limit for messages is over, but the call is not.
     Impatient,
-    /// The deadline has passed.
+    /// The end after the time limit.
     Late,
 }
 
@@ -190,10 +187,10 @@ pub struct GrpcCall {
     method: MethodDescriptor,
     outbox: Option<mpsc::UnboundedSender<Bytes>>,
     inbox: mpsc::Receiver<CallEvent>,
-    /// Resolves when the request and the messages that were there have been sent.
+    /// Resolves when the request and its first messages have been sent.
     sent: Option<oneshot::Receiver<()>>,
     header: Option<MetadataMap>,
-    /// How many messages steps have received.
+    /// Number of messages that steps have received.
     received: usize,
     end: Option<CallEnd>,
     task: JoinHandle<()>,
@@ -206,7 +203,7 @@ impl Drop for GrpcCall {
 }
 
 impl GrpcCall {
-    /// Begins a call of `method` with the metadata and deadline of `request`.
+    /// Starts a call of `method` with the metadata and deadline of `request`.
     pub fn start(channel: Channel, method: MethodDescriptor, request: Request<()>) -> Self {
         let (outbox, messages) = mpsc::unbounded_channel();
         let (sends, sent) = oneshot::channel();
@@ -229,9 +226,9 @@ impl GrpcCall {
         }
     }
 
-    /// Waits until the program has accepted the call: its headers have come, or the call has ended. Many programs send
-    /// headers with their first message only, so a request that was sent and `patience`, which begins then, are enough.
-    /// False if neither comes before `late`.
+    /// Waits until the program has accepted the call: headers were received, or the call has ended. Many
+    /// programs send headers only with their first message, so it is also enough that the request was sent
+    /// and `patience`, which starts then, is over. Returns false if none of this happens before `late`.
     pub async fn accepted(&mut self, patience: impl Future<Output = ()>, late: &mut Sleep) -> bool {
         let sent = self.sent.take();
         let waited = async {
@@ -246,12 +243,12 @@ impl GrpcCall {
             () = waited => return true,
             () = late => return false,
         };
-        // What comes first is never a message.
+        // The first event is never a message.
         self.take(event, &mut MessageBody::none()).await;
         true
     }
 
-    /// Whether its connection was lost before anything had come back.
+    /// Whether the connection was lost before anything was received.
     pub fn is_lost(&self) -> bool {
         self.header.is_none() && matches!(&self.end, Some(CallEnd::Broken(reason)) if reason == LOST)
     }
@@ -261,22 +258,22 @@ impl GrpcCall {
         &self.method
     }
 
-    /// The metadata that came first, once it has.
+    /// Header metadata, once received.
     pub fn header(&self) -> Option<&MetadataMap> {
         self.header.as_ref()
     }
 
-    /// How many messages steps have received.
+    /// Number of messages that steps have received.
     pub fn received(&self) -> usize {
         self.received
     }
 
-    /// How it has ended, as far as that was read.
+    /// The end of the call, if it was read.
     pub fn ended(&self) -> Option<&CallEnd> {
         self.end.as_ref()
     }
 
-    /// Gives it an end of our own.
+    /// Sets the end of the call.
     pub fn end(&mut self, end: CallEnd) {
         self.task.abort();
         self.end = Some(end);
@@ -289,13 +286,13 @@ impl GrpcCall {
         outbox.send(message).map_err(|_| "the stream has ended: nothing more can be sent".to_owned())
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub fn close(&mut self) {
         self.outbox = None;
     }
 
-    /// Waits until `wanted` messages are in `body`, or for the end where no number is wanted; at most as long as the
-    /// two pauses take, the first of patience and the second of the deadline.
+    /// Waits until `wanted` messages are in `body`, or until the call ends if `None`. The two pauses limit
+    /// the wait: that of `receive`, and the deadline.
     pub async fn receive(
         &mut self,
         body: &mut MessageBody,
@@ -355,11 +352,11 @@ async fn read(
         Ok(opened) => opened,
         Err(end) => return end,
     };
-    // A program that answers no message may send one frame, which has the trailer alone.
+    // A program that sends no message may send a single frame with the trailer.
     let (header, only) =
         if header.contains_key("grpc-status") { (MetadataMap::new(), Some(header)) } else { (header, None) };
     let room = Arc::new(Semaphore::new(ROOM as usize));
-    let gone = || CallEnd::Broken("nobody reads it".to_owned());
+    let gone = || CallEnd::Broken("the call was dropped".to_owned());
     if events.send(CallEvent::Begun(header)).await.is_err() {
         return gone();
     }

@@ -7,14 +7,14 @@ use super::secure::{PlainConnector, SecureConnector};
 use crate::scenario::network::tls;
 use crate::scenario::network::tls::TlsIdentity;
 
-/// How much all streams of a connection together may have sent that nobody has read yet, in bytes: as long as there
-/// is room, a stream that nobody reads does not hold up the others.
+/// Flow-control window of a connection, in bytes. It is large, so that an unread stream does not block the
+/// others.
 const WINDOW: u32 = 32 << 20;
 
-/// How much one stream may have sent that nobody has read yet, in bytes.
+/// Flow-control window of one stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// The program on the other side, and what it has told about itself. A clone uses the same connection.
+/// A connection to the program, with its known types. A clone uses the same connection.
 #[derive(Clone)]
 pub struct GrpcServer {
     channel: Channel,
@@ -39,10 +39,10 @@ impl GrpcServer {
                 let (scheme, host) = (endpoint.uri().scheme_str(), endpoint.uri().host());
                 matches!(scheme, Some("http" | "https")) && host.is_some()
             })
-            .ok_or_else(|| format!("`{target}` is no address such as http://127.0.0.1:50051"))?;
+            .ok_or_else(|| format!("`{target}` is not an address such as http://127.0.0.1:50051"))?;
         let connected = match url.strip_prefix("https://") {
             None => with_windows(endpoint).connect_with_connector(PlainConnector::new()).await,
-            // The connector speaks TLS, and the library refuses `https` where it does not do so itself.
+            // The connector handles TLS; the library would refuse `https` without TLS of its own.
             Some(place) => match Endpoint::from_shared(format!("http://{place}")) {
                 Err(error) => Err(error),
                 Ok(dialled) => {
@@ -56,7 +56,7 @@ impl GrpcServer {
         Ok(Self { channel, pool: DescriptorPool::global(), dialect: None })
     }
 
-    /// What calls are made on.
+    /// The channel for calls.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
@@ -76,7 +76,7 @@ fn with_windows(endpoint: Endpoint) -> Endpoint {
     endpoint.initial_connection_window_size(WINDOW).initial_stream_window_size(STREAM_WINDOW)
 }
 
-/// The causes of an error, without repetitions and without the library's own words for it.
+/// The causes of an error, without repetitions and without the wrapper message of the library.
 fn describe(error: &tonic::transport::Error) -> String {
     let mut causes = Vec::new();
     let mut next = std::error::Error::source(error);

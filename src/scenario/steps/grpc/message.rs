@@ -1,4 +1,4 @@
-//! Messages as JSON and back, by the mapping of proto3.
+//! Conversion of messages from and to JSON, by the mapping of proto3.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -9,10 +9,10 @@ use prost_reflect::{
 use crate::diag::nearest;
 use crate::value::Value;
 
-/// Most names in a message to people.
+/// Most names in an error message.
 const NAMED: usize = 24;
 
-/// The message `value` as it is sent; null is an empty one.
+/// Encodes the message `value`; null is an empty message.
 pub fn encode(descriptor: &MessageDescriptor, value: &Value) -> Result<Bytes, String> {
     if value.is_null() {
         return Ok(DynamicMessage::new(descriptor.clone()).encode_to_vec().into());
@@ -25,7 +25,7 @@ pub fn encode(descriptor: &MessageDescriptor, value: &Value) -> Result<Bytes, St
     Ok(message.encode_to_vec().into())
 }
 
-/// Why `value` is no such message, with the field that is at fault where one alone is.
+/// Why `value` does not fit the message type, with the wrong field if it is only one.
 fn misfit(descriptor: &MessageDescriptor, value: &Value, error: &serde_json::Error) -> String {
     let alone = |(key, value): (&String, &Value)| {
         let one: Value =
@@ -36,20 +36,21 @@ fn misfit(descriptor: &MessageDescriptor, value: &Value, error: &serde_json::Err
         Some((key, error)) => {
             format!("the field `{key}` of `{}` does not fit: {error}", descriptor.full_name())
         }
-        None => format!("the message is no `{}`: {error}", descriptor.full_name()),
+        None => format!("the message is not a valid `{}`: {error}", descriptor.full_name()),
     }
 }
 
-/// What was received.
+/// Decodes a received message.
 pub fn decode(descriptor: &MessageDescriptor, bytes: Bytes) -> Result<DynamicMessage, String> {
     DynamicMessage::decode(descriptor.clone(), bytes)
-        .map_err(|why| format!("a message is no `{}`: {why}", descriptor.full_name()))
+        .map_err(|why| format!("a message is not a valid `{}`: {why}", descriptor.full_name()))
 }
 
-/// A message as JSON text, default values written out.
+/// A message as JSON text, with default values.
 pub fn to_json(message: &DynamicMessage) -> Result<String, String> {
     let descriptor = message.descriptor();
-    let broken = |why: &dyn std::fmt::Display| format!("a message is no `{}`: {why}", descriptor.full_name());
+    let broken =
+        |why: &dyn std::fmt::Display| format!("a message is not a valid `{}`: {why}", descriptor.full_name());
     let mut text = Vec::new();
     let options = SerializeOptions::new().skip_default_fields(false);
     message
@@ -58,9 +59,9 @@ pub fn to_json(message: &DynamicMessage) -> Result<String, String> {
     String::from_utf8(text).map_err(|e| broken(&e))
 }
 
-/// Why a field of `value` is none of the message, if one is not.
+/// A message about a field of `value` that the type does not have.
 fn stray(descriptor: &MessageDescriptor, value: &Value) -> Option<String> {
-    // The well-known types have a JSON of their own.
+    // The well-known types have special JSON forms.
     if descriptor.package_name() == "google.protobuf" {
         return None;
     }

@@ -6,10 +6,10 @@ use tonic::metadata::{KeyAndValueRef, MetadataMap};
 
 use crate::value::Value;
 
-/// Entries that carry the protocol, not the program's own words.
+/// Entries of the protocol, not of the program.
 const PROTOCOL: [&str; 2] = ["grpc-status", "grpc-message"];
 
-/// Entries that change by themselves or say nothing of the program.
+/// Entries that vary or say nothing about the program.
 const VOLATILE: [&str; 7] = [
     "date",
     "server",
@@ -24,15 +24,15 @@ const VOLATILE: [&str; 7] = [
 pub fn request<T: AsRef<str>>(headers: &[(&str, T)]) -> Result<MetadataMap, String> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let key =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no metadata name"))?;
+        let key = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("`{name}` is not a metadata name"))?;
         if key.as_str().starts_with("grpc-") {
             return Err(format!(
-                "`{name}` belongs to gRPC itself: names that begin with `grpc-` cannot be set"
+                "`{name}` is reserved: metadata names that begin with `grpc-` cannot be set"
             ));
         }
         let value = HeaderValue::from_bytes(value.as_ref().trim().as_bytes()).map_err(|_| {
-            format!("the value of the metadata `{name}` holds a line break or control character")
+            format!("the value of the metadata `{name}` contains a line break or control character")
         })?;
         map.append(key, value);
     }
@@ -42,7 +42,7 @@ pub fn request<T: AsRef<str>>(headers: &[(&str, T)]) -> Result<MetadataMap, Stri
             && value.to_bytes().is_err()
         {
             return Err(format!(
-                "the value of the metadata `{key}` is no base64, which names that end in `-bin` need"
+                "the value of the metadata `{key}` is not base64, which is required for names that end in `-bin`"
             ));
         }
     }
@@ -70,7 +70,7 @@ pub fn entries(metadata: &MetadataMap) -> impl Iterator<Item = (String, String)>
     table.into_iter()
 }
 
-/// All of it as a table of texts.
+/// All entries as a table of texts.
 pub fn table(metadata: &MetadataMap) -> Value {
     entries(metadata)
         .map(|(name, value)| (name, Value::from(value)))
@@ -78,7 +78,7 @@ pub fn table(metadata: &MetadataMap) -> Value {
         .into()
 }
 
-/// A line for each entry that means something.
+/// A line for each meaningful entry.
 pub fn lines(metadata: &MetadataMap) -> String {
     let mut lines = String::new();
     for (name, value) in entries(metadata).filter(|(name, _)| !VOLATILE.contains(&name.as_str())) {
@@ -94,10 +94,10 @@ mod tests {
     #[test]
     fn names_and_values_are_checked() {
         let refused = |name, value| request(&[(name, value)]).unwrap_err();
-        assert!(refused("a b", "x").contains("no metadata name"));
+        assert!(refused("a b", "x").contains("not a metadata name"));
         assert!(refused("x", "a\nb").contains("line break"));
-        assert!(refused("grpc-timeout", "1S").contains("belongs to gRPC"));
-        assert!(refused("key-bin", "not base64!").contains("no base64"));
+        assert!(refused("grpc-timeout", "1S").contains("is reserved"));
+        assert!(refused("key-bin", "not base64!").contains("is not base64"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The step type `grpc`: methods that the program describes by server reflection, called over one connection per
-//! scenario. Streams may go on in the background; they end with the scenario.
+//! The step type `grpc`: calls methods that the program describes by server reflection, over one connection
+//! per scenario. Streams may continue in the background; they end with the scenario.
 
 mod any;
 mod call;
@@ -42,24 +42,24 @@ use connection::GrpcServer;
 use order::CallRequest;
 use reply::{GrpcReply, MessageBody};
 
-/// A call of a gRPC method, or more of a stream that an earlier step has begun.
+/// A call of a gRPC method, or the continuation of a stream that an earlier step has started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Grpc {
-    /// Full name of the service; empty where an earlier stream goes on.
+    /// Full name of the service; empty to continue an earlier stream.
     #[serde(default)]
     pub service: String,
-    /// Name of the method; empty where an earlier stream goes on.
+    /// Name of the method; empty to continue an earlier stream.
     #[serde(default)]
     pub method: String,
     /// The request: text is read as JSON, null is an empty message.
     #[serde(default)]
     pub body: Value,
-    /// Metadata of the request; values may hold variables, those of names that end in `-bin` are base64.
+    /// Metadata of the request. Values may contain variables; values of names that end in `-bin` are base64.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: IndexMap<String, String>,
-    /// The deadline of the call; of a background stream how long it may take to begin it.
+    /// Deadline of the call; for a background stream, time limit for starting it.
     #[serde(default = "thirty_seconds")]
     pub timeout: WrittenDuration,
     /// Streaming of messages; null for a unary call.
@@ -71,7 +71,7 @@ pub struct Grpc {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrpcStream {
-    /// The name under which later steps go on with it.
+    /// Name under which later steps continue the stream.
     #[serde(default)]
     pub id: String,
     /// Messages to send, each like `body`.
@@ -105,20 +105,20 @@ fn one() -> usize {
     1
 }
 
-/// How much longer than ours the deadline is that the program is told: it is always we who say that it is late, so
-/// that the same behaviour reads the same.
+/// Extra time in the deadline that the program receives. We always report the timeout first, so that the
+/// same behaviour gives the same message.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a program that answers nothing yet may take to receive a stream that is left in the background.
+/// Time for a program that does not answer yet to receive a stream that continues in the background.
 const RECEIVED: Duration = Duration::from_millis(500);
 
-/// How long it has after that to begin its work on it.
+/// Time after that for it to start its work.
 const BEGUN: Duration = Duration::from_millis(100);
 
 /// Connection and open streams of the `grpc` steps of one scenario. They end when it is dropped.
 #[derive(Default)]
 pub struct GrpcRunner {
-    /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
+    /// Trusted certificates, in PEM with placeholders; empty for those of the machine.
     trust: String,
     /// TLS settings of the user.
     tls: Tls,
@@ -139,13 +139,13 @@ impl StepRunner for GrpcRunner {
 
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
         drop(self);
-        // The tasks that were cancelled get their turn.
+        // Lets the cancelled tasks run once.
         Box::pin(tokio::task::yield_now())
     }
 }
 
 impl GrpcRunner {
-    /// Connects and learns what `step` calls, so that its twins need not.
+    /// Connects and looks up the method of `step`, so that its twins need not.
     pub async fn ready(
         &mut self,
         step: &Grpc,
@@ -160,7 +160,7 @@ impl GrpcRunner {
         self.method(&order, &trusted, stage, &mut late).await.map(drop)
     }
 
-    /// Plays one step, for at most `left` where a retry limits it.
+    /// Runs one step, for at most `left` if a retry limits it.
     pub async fn play(
         &mut self,
         step: &Grpc,
@@ -183,7 +183,7 @@ impl GrpcRunner {
         (Some(sent), outcome.unwrap_or_else(StepOutcome::error))
     }
 
-    /// The method that is called, and all types that its messages name, on a connection that is open.
+    /// The method of the call and all types that its messages name, on an open connection.
     async fn method(
         &mut self,
         order: &CallRequest,
@@ -197,7 +197,7 @@ impl GrpcRunner {
             let server = connected(&mut self.server, (target, trusted), order, late).await?;
             let ask = async {
                 for name in order.written().iter().flat_map(types) {
-                    // One that nobody knows is complained about where the message is made.
+                    // An unknown type is reported when the message is built.
                     reflection::learn(server, name, &order.metadata).await;
                 }
                 server.method(&order.service, &order.method, &order.metadata).await
@@ -211,7 +211,7 @@ impl GrpcRunner {
                 Ok(method) => return Ok((server.clone(), method)),
                 Err(error) => error,
             };
-            // The next try begins with a connection of its own.
+            // The next attempt uses a new connection.
             self.server = None;
             if !(is_reused && error.contains(call::LOST)) {
                 return Err(error);
@@ -219,8 +219,8 @@ impl GrpcRunner {
         }
     }
 
-    /// Calls a method. A call whose connection had been used before, and ends before anything comes back, says nothing
-    /// about the program: it is made once more on a new connection.
+    /// Calls a method. If a connection was used before and the call ends without an answer, that says
+    /// nothing about the program, so the call is repeated on a new connection.
     async fn call(
         &mut self,
         order: &CallRequest,
@@ -290,14 +290,14 @@ impl GrpcRunner {
         Ok((call, outcome))
     }
 
-    /// Types that were asked for once need not be asked for again.
+    /// Keeps the types that were looked up.
     fn remember(&mut self, body: &mut MessageBody) {
         if let (Some(server), Some(types)) = (&mut self.server, body.types()) {
             server.pool = types.into_pool();
         }
     }
 
-    /// Keeps a stream for later steps.
+    /// Saves a stream for later steps.
     fn keep(&mut self, call: GrpcCall, order: &CallRequest) -> StepOutcome {
         let name = if order.id.is_empty() {
             self.unnamed += 1;
@@ -306,7 +306,7 @@ impl GrpcRunner {
             order.id.clone()
         };
         let outcome = GrpcReply { call: &call, name: &name, begun: true }.outcome(MessageBody::none());
-        // A stream of the same name ends here.
+        // This ends an earlier stream of the same name.
         self.streams.insert(name, call);
         outcome
     }
@@ -335,7 +335,7 @@ impl GrpcRunner {
         }
         if let Some(count) = order.wanted(call.method()) {
             let patience = stage.clock.sleep(order.patience.unwrap_or(order.limit).min(order.limit));
-            // Whether the one message of a method that answers with one counts is known at the end.
+            // The single message of a unary answer counts only if the final status is OK.
             let is_answer = count > 0 && !call.method().is_server_streaming();
             call.receive(&mut body, (!is_answer).then_some(count), (Some(patience), None)).await;
         }
@@ -349,7 +349,7 @@ impl GrpcRunner {
     }
 }
 
-/// The connection of the scenario, made where there is none.
+/// The connection of the scenario, created on first use.
 async fn connected<'p>(
     server: &'p mut Option<GrpcServer>,
     (target, trusted): (&str, &TlsIdentity),
@@ -374,7 +374,7 @@ fn no_stream(id: &str, known: &[&str]) -> String {
     let near = nearest(id, known.iter().copied());
     let hint = match near {
         Some(near) => format!("; did you mean `{near}`?"),
-        None if known.is_empty() => "; a step with `receive: { background: true }` begins one".to_owned(),
+        None if known.is_empty() => "; a step with `receive: { background: true }` starts one".to_owned(),
         None => format!("; open are {}", known.join(", ")),
     };
     format!("no stream `{id}` is open{hint}")

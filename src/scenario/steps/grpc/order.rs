@@ -17,21 +17,21 @@ const SHOWN: usize = 8 << 10;
 
 /// A step with variables filled in.
 pub struct CallRequest {
-    /// Full name of the service; empty where a stream goes on.
+    /// Full name of the service; empty to continue a stream.
     pub service: String,
     /// Name of the method.
     pub method: String,
     /// Metadata of the request.
     pub metadata: MetadataMap,
-    /// How long the step may take.
+    /// Time limit of the step.
     pub limit: Duration,
     /// Name of the stream.
     pub id: String,
-    /// Whether our side of the stream is closed after the messages.
+    /// Whether the sending side is closed after the messages.
     pub close: bool,
-    /// Whether the stream goes on in the background.
+    /// Whether the stream continues in the background.
     pub background: bool,
-    /// How long to wait for messages, where that is said.
+    /// Time limit for messages, if one is written.
     pub patience: Option<Duration>,
     count: Option<usize>,
     body: Option<Value>,
@@ -39,7 +39,7 @@ pub struct CallRequest {
 }
 
 impl CallRequest {
-    /// The order of `step`, which may take `limit`.
+    /// The request of `step`, which may take `limit`.
     pub fn of(step: &Grpc, limit: Duration, variables: &Variables) -> Result<Self, String> {
         let plain = GrpcStream::default();
         let stream = step.stream.as_ref().unwrap_or(&plain);
@@ -68,7 +68,7 @@ impl CallRequest {
         })
     }
 
-    /// What is recorded of it. The text leaves out the target, which differs from run to run.
+    /// Record of the request, without the target, which differs from run to run.
     pub fn sent(&self) -> SentRecord {
         let mut text = if self.service.is_empty() {
             format!("gRPC stream `{}`\n", self.id)
@@ -97,7 +97,7 @@ impl CallRequest {
         }
     }
 
-    /// The messages as they are written: those of the stream, else the body.
+    /// The written messages: those of the stream, otherwise the body.
     pub fn written(&self) -> Cow<'_, [Value]> {
         match (&self.messages, &self.body) {
             (Some(messages), _) => Cow::Borrowed(messages),
@@ -106,7 +106,7 @@ impl CallRequest {
         }
     }
 
-    /// The messages that are sent, as `method` takes them.
+    /// The messages to send, encoded for `method`.
     pub fn messages(&self, method: &MethodDescriptor) -> Result<Vec<Bytes>, String> {
         let mut written = self.written().into_owned();
         if !method.is_client_streaming() && !self.service.is_empty() {
@@ -127,12 +127,12 @@ impl CallRequest {
         written.iter().map(|value| message::encode(&method.input(), value)).collect()
     }
 
-    /// Whether our side is closed once the messages are sent.
+    /// Whether the sending side is closed after the messages.
     pub fn closes(&self, method: &MethodDescriptor) -> bool {
         self.close || !self.background || !method.is_client_streaming()
     }
 
-    /// How many messages are waited for; none where all of a call up to its end are, or where a step only sends.
+    /// Number of messages to wait for; `None` to read until the end of the call, or if the step only sends.
     pub fn wanted(&self, method: &MethodDescriptor) -> Option<usize> {
         if self.service.is_empty() {
             let only_sends = self.messages.is_some() || self.close;
@@ -146,7 +146,7 @@ fn is_empty(body: &Value) -> bool {
     body.is_null() || body.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// A message with variables filled in; text is JSON, and values are put into it as JSON.
+/// A message with variables filled in. Text is JSON, so values are filled in as JSON.
 fn fill(value: &Value, variables: &Variables) -> Result<Value, String> {
     let Some(text) = value.as_str() else {
         return Ok(json::rounded(&variables.fill_json(value)).into_owned());
@@ -155,5 +155,5 @@ fn fill(value: &Value, variables: &Variables) -> Result<Value, String> {
         return Ok(Value::Null);
     }
     crate::value::parse(variables.fill_escaped(text).as_ref())
-        .map_err(|e| format!("a message is no JSON: {e}"))
+        .map_err(|e| format!("a message is not JSON: {e}"))
 }

@@ -5,14 +5,14 @@ use crate::scenario::reader::{NodeReader, given};
 use crate::scenario::steps::thirty_seconds;
 use crate::value::Value;
 
-/// Every key it has in a file.
+/// All keys in a file.
 pub const KEYS: &[&str] = &["service", "method", "body", "headers", "timeout", "stream"];
 /// `stream`.
 pub const STREAM: &[&str] = &["id", "messages", "close", "receive"];
 /// `receive`.
 pub const RECEIVE: &[&str] = &["count", "timeout", "background"];
 
-/// Reads it from a file.
+/// Reads a `grpc` step.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Grpc> {
     let stream = given(node, "stream").and_then(|value| stream(reader, value));
     let goes_on = given(node, "service").is_none() && stream.is_some();
@@ -33,17 +33,18 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Grpc> {
     })
 }
 
-/// A step without a service goes on with a stream: it has a name, and nothing that only a beginning has.
+/// Checks a step without a service, which continues a stream: it has a stream name and no keys that only
+/// start a stream.
 fn going_on(reader: &mut NodeReader<'_>, node: &YamlNode, stream: Option<&GrpcStream>) {
     if stream.is_none_or(|stream| stream.id.is_empty()) {
-        let message = "a gRPC call needs `service`, or the `stream.id` of an earlier step";
+        let message = "`service` is missing: a gRPC call needs it, or the `stream.id` of an earlier step";
         reader.complain(Code::ScenarioMissing, node, message);
     }
     for key in ["method", "body", "headers"] {
         if let Some(value) = given(node, key) {
-            let message = format!("`{key}` does nothing without `service`");
+            let message = format!("`{key}` has no effect without `service`");
             reader.complain(Code::ScenarioValue, value, message).help =
-                Some("a step without a service goes on with the stream that `stream.id` names".into());
+                Some("a step without `service` continues the stream that `stream.id` names".into());
         }
     }
 }
@@ -68,7 +69,7 @@ fn receive(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<GrpcReceive> 
     Some(GrpcReceive { count, timeout, background: flag(reader, node, "background") })
 }
 
-/// The format says that no messages, or fewer, mean the default.
+/// Reads `count`. In this format, 0 or fewer messages mean the default.
 fn count(reader: &mut NodeReader<'_>, node: &YamlNode) -> usize {
     let written = node.to_json().as_i64();
     if written.is_none() {

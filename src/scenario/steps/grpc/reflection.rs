@@ -1,5 +1,5 @@
-//! What a server tells about its services: the reflection protocol, version 1 and where that is missing v1alpha, which
-//! has the same messages under another name. Only what a call needs is asked for.
+//! Server reflection: version 1, or v1alpha if that is missing, which has the same messages under another
+//! name. Only the types that a call needs are requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use super::call::{CallEnd, MessageSender, name, open};
 use super::connection::GrpcServer;
 use super::message::suggestion;
 
-/// Most files that a description may be made of.
+/// Most files of one description.
 const FILES: usize = 2000;
 
-/// Most bytes that a description may be made of.
+/// Most bytes of one description.
 const BYTES: usize = 64 << 20;
 
 /// A version of the protocol.
@@ -43,7 +43,7 @@ impl ReflectionVersion {
     }
 }
 
-/// The method `method` of `service`, asked for where it is not known yet.
+/// The method `method` of `service`, looked up on first use.
 pub async fn method(
     server: &mut GrpcServer,
     service: &str,
@@ -60,7 +60,8 @@ pub async fn method(
         }
     }
     let known = server.pool.get_service_by_name(service);
-    let known = known.ok_or_else(|| format!("server reflection knows `{service}`, which is no service"))?;
+    let known =
+        known.ok_or_else(|| format!("server reflection describes `{service}`, but it is not a service"))?;
     let found = known.methods().find(|known| known.name() == method);
     found.ok_or_else(|| {
         let names: Vec<String> = known.methods().map(|method| method.name().to_owned()).collect();
@@ -69,23 +70,23 @@ pub async fn method(
     })
 }
 
-/// Makes the type `name` known, asked for where it is not known yet; false where the server does not know it either.
+/// Looks up the type `name` unless it is known. Returns false if the server does not know it.
 pub async fn learn(server: &mut GrpcServer, name: &str, metadata: &MetadataMap) -> bool {
     server.pool.get_message_by_name(name).is_some()
         || describe(server, name, metadata).await.is_ok() && server.pool.get_message_by_name(name).is_some()
 }
 
-/// Waits for any answer of the server: by then it has received what was sent to it before.
+/// Waits for any answer of the server. It has then received everything that was sent before.
 pub async fn round_trip(server: &mut GrpcServer, metadata: &MetadataMap) {
-    // Whatever it answers, it has answered.
+    // Any answer will do, even an error.
     let _ = ask(server, vec![Question::ListServices(String::new())], metadata).await;
 }
 
 /// Why a symbol could not be described.
 enum ReflectionError {
-    /// The server refuses with this code.
+    /// The server refused with this code.
     Unknown(i32),
-    /// The description cannot be had.
+    /// The description is not available, for this reason.
     Broken(String),
 }
 
@@ -95,7 +96,7 @@ impl From<String> for ReflectionError {
     }
 }
 
-/// Asks for the file that `symbol` stands in and for what it imports.
+/// Requests the file that defines `symbol`, and its imports.
 async fn describe(
     server: &mut GrpcServer,
     symbol: &str,
@@ -125,7 +126,7 @@ async fn describe(
                 }
                 _ => {
                     return Err(ReflectionError::Broken(
-                        "server reflection answers what it was not asked".to_owned(),
+                        "server reflection sent an answer to another question".to_owned(),
                     ));
                 }
             }
@@ -136,7 +137,7 @@ async fn describe(
                 "server reflection describes `{symbol}` with more than {FILES} files or {most} MiB"
             )));
         }
-        // Some servers send what a file imports along with it, some wait to be asked.
+        // Some servers send the imports along with a file, others only on request.
         let imports: BTreeSet<&String> = files.values().flat_map(|(_, imports)| imports).collect();
         let missing = imports
             .into_iter()
@@ -144,24 +145,24 @@ async fn describe(
         questions = missing.cloned().map(Question::FileByFilename).collect();
     }
     admit(&mut server.pool, files).map_err(|why| {
-        ReflectionError::Broken(format!("server reflection describes `{symbol}` wrongly: {why}"))
+        ReflectionError::Broken(format!("server reflection sent an invalid description of `{symbol}`: {why}"))
     })
 }
 
 /// The name of a file and what it imports.
 fn outline(file: &[u8]) -> Result<(String, Vec<String>), String> {
     let file = FileDescriptorProto::decode(file)
-        .map_err(|e| format!("server reflection sends something that is no file descriptor: {e}"))?;
+        .map_err(|e| format!("server reflection sent an invalid file descriptor: {e}"))?;
     Ok((file.name.unwrap_or_default(), file.dependency))
 }
 
-/// Adds files to `pool`, each after what it imports. Their bytes are kept as they are, custom options and all.
+/// Adds files to `pool`, each after its imports. Their bytes are kept unchanged, including custom options.
 fn admit(pool: &mut DescriptorPool, mut files: BTreeMap<String, (Bytes, Vec<String>)>) -> Result<(), String> {
     while !files.is_empty() {
         let next =
             files.iter().find(|(_, (_, imports))| !imports.iter().any(|name| files.contains_key(name)));
         let Some(name) = next.map(|(name, _)| name.clone()) else {
-            return Err("its files import each other in a circle".to_owned());
+            return Err("its files import each other in a cycle".to_owned());
         };
         if let Some((file, _)) = files.remove(&name)
             && pool.get_file_by_name(&name).is_none()
@@ -190,7 +191,7 @@ async fn no_service(server: &mut GrpcServer, service: &str, code: i32, metadata:
     format!("the server has no service `{service}`{}", suggestion(service, &names, "its services are"))
 }
 
-/// Puts questions in the dialect of the server and waits for as many answers.
+/// Sends questions in the protocol version of the server and waits for as many answers.
 async fn ask(
     server: &mut GrpcServer,
     questions: Vec<Question>,
@@ -209,14 +210,14 @@ async fn ask(
             Err(CallEnd::Status { code: "UNIMPLEMENTED", .. }) => {}
             Err(CallEnd::Status { code, message, .. }) => {
                 let colon = if message.is_empty() { "" } else { ": " };
-                return Err(format!("server reflection is refused with {code}{colon}{message}"));
+                return Err(format!("the server refused reflection with {code}{colon}{message}"));
             }
             Err(CallEnd::Broken(reason)) => {
                 return Err(format!("server reflection does not answer: {reason}; is this a gRPC server?"));
             }
         }
     }
-    Err("the server has no reflection (grpc.reflection.v1 or v1alpha), which says what its methods take: switch it on in the program"
+    Err("the server has no reflection (grpc.reflection.v1 or v1alpha), which describes its methods: enable it in the program"
         .to_owned())
 }
 
@@ -243,7 +244,7 @@ async fn ask_in(
         answers.extend(answer.message_response);
     }
     if answers.len() < questions.len() {
-        return Err(CallEnd::Broken("it answers fewer questions than it was asked".to_owned()));
+        return Err(CallEnd::Broken("there are fewer answers than questions".to_owned()));
     }
     Ok(answers)
 }

@@ -14,11 +14,11 @@ use crate::value::Value;
 /// Most bytes kept of all messages of a step; the rest is counted and digested.
 const KEPT: usize = 1 << 20;
 
-/// The messages of a step as JSON: one of them, or a list.
+/// The messages of a step as JSON: one message, or a list.
 pub struct MessageBody {
     kept: KeptContent,
     count: usize,
-    /// How many messages of the call earlier steps have received.
+    /// Number of messages of the call that earlier steps have received.
     earlier: usize,
     form: BodyForm,
     types: Option<MessageTypes>,
@@ -26,21 +26,21 @@ pub struct MessageBody {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BodyForm {
-    /// Nothing is asked for.
+    /// No messages are expected.
     None,
     /// One message.
     One,
-    /// A list of them.
+    /// A list.
     List,
 }
 
 impl MessageBody {
-    /// What `method` answers with.
+    /// An empty body for the answer of `method`.
     pub fn of(method: &MethodDescriptor) -> Self {
         if method.is_server_streaming() { Self::list() } else { Self::new(BodyForm::One) }
     }
 
-    /// A list of messages.
+    /// A list.
     pub fn list() -> Self {
         Self::new(BodyForm::List)
     }
@@ -54,27 +54,27 @@ impl MessageBody {
         Self { kept: KeptContent::new(KEPT), count: 0, earlier: 0, form, types: None }
     }
 
-    /// The same, of a call of which earlier steps have received so many messages.
+    /// The body for a call of which earlier steps have received `earlier` messages.
     pub fn after(self, earlier: usize) -> Self {
         Self { earlier, ..self }
     }
 
-    /// The same, which asks `types` for what stands in an `Any`.
+    /// The body, with `types` for messages in an `Any`.
     pub fn knowing(self, types: MessageTypes) -> Self {
         Self { types: Some(types), ..self }
     }
 
-    /// Gives back what it asked.
+    /// Takes the types out again.
     pub fn types(&mut self) -> Option<MessageTypes> {
         self.types.take()
     }
 
-    /// How many messages have come.
+    /// Number of received messages.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Takes one more message.
+    /// Adds a message.
     pub async fn push(&mut self, descriptor: &MessageDescriptor, bytes: Bytes) -> Result<(), String> {
         let message = message::decode(descriptor, bytes)?;
         let text = match &mut self.types {
@@ -83,7 +83,7 @@ impl MessageBody {
         };
         self.count += 1;
         if self.form == BodyForm::One && self.count + self.earlier > 1 {
-            return Err("there is more than the one message that the method answers with".to_owned());
+            return Err("the method returns one message, but there are more".to_owned());
         }
         if self.form == BodyForm::List {
             self.kept.push(if self.count == 1 { b"[" } else { b"," });
@@ -92,8 +92,8 @@ impl MessageBody {
         Ok(())
     }
 
-    /// What the end of the call makes of it: a single message counts where the status is OK, and only there, as in
-    /// every client.
+    /// The end of the call after a check of the messages. As in every client, a single message counts if
+    /// and only if the status is OK.
     pub fn check(&mut self, end: CallEnd) -> CallEnd {
         match end {
             CallEnd::Status { code: "OK", .. }
@@ -117,22 +117,22 @@ impl MessageBody {
     }
 }
 
-/// What came of a step.
+/// Result of a step.
 pub struct GrpcReply<'a> {
-    /// The call, as far as it was read.
+    /// The call, with everything that was read.
     pub call: &'a GrpcCall,
-    /// The name of a stream that goes on in the background; empty for others.
+    /// Name of a stream that continues in the background; empty for others.
     pub name: &'a str,
-    /// Whether it was only begun.
+    /// Whether the step only started the stream.
     pub begun: bool,
 }
 
 impl GrpcReply<'_> {
-    /// The answer with its messages, and the reason where it broke off.
+    /// The answer with its messages, and the reason if it was interrupted.
     pub fn outcome(&self, body: MessageBody) -> StepOutcome {
         let (status, message, trailer) = match self.call.ended() {
             Some(CallEnd::Status { code, message, trailer }) => (*code, message.as_str(), Some(trailer)),
-            // A stream that goes on is well so far.
+            // A stream that continues has no error yet.
             None => ("OK", "", None),
             Some(CallEnd::Broken(_)) => ("", "", None),
         };
@@ -150,7 +150,7 @@ impl GrpcReply<'_> {
             let _ = writeln!(text, "Message: {message}");
         }
         if !self.begun {
-            // Whether headers are there already when a stream has begun is a matter of chance.
+            // It is a matter of chance whether headers were received when a stream has just started.
             text.push_str(&self.call.header().map(metadata::lines).unwrap_or_default());
         }
         if let Some(lines) = trailer.map(metadata::lines).filter(|lines| !lines.is_empty()) {
@@ -177,7 +177,7 @@ impl GrpcReply<'_> {
         StepOutcome { answer: Some(StepAnswer::Told(Box::new(told))), error: broken }
     }
 
-    /// What was called, and how far it went.
+    /// The first line: the method and the state of the call.
     fn line(&self, count: usize, form: BodyForm) -> String {
         let method = self.call.method();
         let mut notes = Vec::new();

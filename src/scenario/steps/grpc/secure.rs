@@ -1,4 +1,4 @@
-//! Connections of gRPC, over TLS with the same settings as those of requests and WebSockets.
+//! Connections for gRPC. TLS has the same settings as for requests and WebSockets.
 #![expect(clippy::disallowed_methods, reason = "a door: connects to the target of a scenario")]
 
 use std::future::Future;
@@ -19,10 +19,10 @@ use tower_service::Service;
 
 use crate::scenario::network::stream::FairStream;
 
-/// The name of HTTP/2 in the negotiation of TLS.
+/// Name of HTTP/2 in ALPN.
 const HTTP2: &[u8] = b"h2";
 
-/// Connects to an address and speaks TLS there.
+/// Connects to an address with TLS.
 #[derive(Clone)]
 pub(super) struct SecureConnector(Arc<ClientConfig>);
 
@@ -52,7 +52,9 @@ impl Service<Uri> for SecureConnector {
             socket.set_nodelay(true)?;
             let stream = connector.connect(name, socket).await?;
             if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
-                return Err(io::Error::other("the server does not offer HTTP/2 over TLS, which gRPC needs"));
+                return Err(io::Error::other(
+                    "the server does not support HTTP/2 over TLS, which gRPC requires",
+                ));
             }
             Ok(TokioIo::new(FairStream::of(stream)))
         })

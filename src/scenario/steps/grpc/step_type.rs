@@ -1,4 +1,4 @@
-//! What `grpc` is among the step types.
+//! Registration of the step type `grpc`.
 
 use futures_util::future::BoxFuture;
 use serde_json::json;

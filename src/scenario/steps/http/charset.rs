@@ -1,10 +1,10 @@
-//! In which encoding a body is text: that of its byte order mark, of its `Content-Type`, or of what HTML and XML say about
-//! themselves; UTF-8 if nothing says so.
+//! The text encoding of a body: from its byte order mark, its `Content-Type`, or a declaration in HTML or
+//! XML; otherwise UTF-8.
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use regex::Regex;
 
-/// How far into a document its own declaration is looked for, in bytes.
+/// Length of the start of a document in which a declaration is searched, in bytes.
 const DECLARED_WITHIN: usize = 1024;
 
 /// The encoding that a media type names, if it is known.
@@ -14,20 +14,20 @@ pub fn of_type(media_type: &str) -> Option<&'static Encoding> {
     Encoding::for_label(charsets.next()?.1.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
-/// The encoding of a body that begins with `head`. A byte order mark counts before it, when the text is read.
+/// The encoding of a body that begins with `head`. A byte order mark takes precedence when the text is read.
 pub fn of_body(media_type: &str, head: &[u8]) -> Option<&'static Encoding> {
     of_type(media_type).or_else(|| {
         let is_markup = ["html", "xml"].iter().any(|kind| media_type.to_ascii_lowercase().contains(kind));
         let head = String::from_utf8_lossy(&head[..head.len().min(DECLARED_WITHIN)]);
         let declared = r#"(?i)<(?:meta\s[^>]*?charset|\?xml\s[^>]*?encoding)\s*=\s*["']?\s*([a-z0-9_:.-]+)"#;
         let label = is_markup.then(|| Regex::new(declared).ok()?.captures(&head)?.get(1)).flatten()?;
-        // A document that can be read as ASCII is no UTF-16, whatever it says.
+        // A document that can be read as ASCII is not UTF-16, whatever it declares.
         let encoding = Encoding::for_label(label.as_str().as_bytes())?;
         Some(if [UTF_16LE, UTF_16BE].contains(&encoding) { UTF_8 } else { encoding })
     })
 }
 
-/// `text` in `encoding`; an error names what it has no bytes for.
+/// `text` in `encoding`. The error names a character that the encoding does not have.
 pub fn encode(text: &str, encoding: &'static Encoding) -> Result<Vec<u8>, String> {
     if encoding == UTF_16LE {
         return Ok(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
@@ -41,7 +41,7 @@ pub fn encode(text: &str, encoding: &'static Encoding) -> Result<Vec<u8>, String
     );
     match encoder.encode_from_utf8_to_vec_without_replacement(text, &mut bytes, true).0 {
         encoding_rs::EncoderResult::Unmappable(c) => Err(format!(
-            "the body cannot be written in {}, which its `Content-Type` names: it has no `{c}`",
+            "the body cannot be encoded as {}, which its `Content-Type` names: that encoding has no `{c}`",
             encoding.name()
         )),
         _ => Ok(bytes),
@@ -69,6 +69,8 @@ mod tests {
     fn a_body_is_written_as_its_type_says() {
         assert_eq!(encode("caf\u{E9}", encoding_rs::WINDOWS_1252).unwrap(), b"caf\xE9");
         assert_eq!(encode("a", UTF_16BE).unwrap(), b"\0a");
-        assert!(encode("\u{20BF}", encoding_rs::WINDOWS_1252).unwrap_err().ends_with("it has no `₿`"));
+        assert!(
+            encode("\u{20BF}", encoding_rs::WINDOWS_1252).unwrap_err().ends_with("that encoding has no `₿`")
+        );
     }
 }

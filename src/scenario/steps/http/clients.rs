@@ -1,4 +1,4 @@
-//! The clients of a scenario: what they trust, which redirects they follow, and whose cookies they send.
+//! The HTTP clients of a scenario, with their certificates, redirects and cookies.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::requests::{MOST_REDIRECTS, RedirectPolicy, may_follow};
 use crate::scenario::network::errors::describe;
 use crate::scenario::network::{TargetUrl, Tls};
 
-/// A client with connections of its own.
+/// A client with its own connections.
 #[derive(Clone)]
 pub struct Clients {
-    /// It makes requests, and sends none.
+    /// Builds requests, but never sends any.
     builder: Client,
     home: TargetUrl,
     redirects: Redirects,
@@ -40,16 +40,18 @@ pub struct ClientSettings {
     pub jar: Option<Arc<Jar>>,
     /// TLS settings of the user.
     pub tls: Tls,
-    /// Certificates that are trusted, in PEM.
+    /// Trusted certificates, in PEM.
     pub trust: String,
 }
 
 impl Clients {
-    /// A client that is made so.
+    /// A client with these settings.
     pub fn new(making: ClientSettings) -> Result<Self, String> {
         let builder = Client::builder().no_proxy().tls_certs_only([]).build();
-        let builder = builder.map_err(|e| format!("no HTTP client: {}", describe(&e)))?;
-        // To read the machine's certificates takes longer than most requests, and nothing leaves a target without TLS.
+        let builder =
+            builder.map_err(|e| format!("the HTTP client could not be created: {}", describe(&e)))?;
+        // Reading the certificates of the machine takes longer than most requests, and a target without TLS
+        // never needs them.
         let tls = if making.target.is_plain() {
             None
         } else {
@@ -71,14 +73,14 @@ impl Clients {
         self.builder.request(method, url)
     }
 
-    /// Carries out a request, with `path` in the place of its own where that is given.
+    /// Carries out a request, with `path` instead of its own if given.
     pub async fn execute(
         &self,
         mut request: reqwest::Request,
         path: Option<String>,
     ) -> Result<reqwest::Response, String> {
         let body = match request.body_mut().take() {
-            // That of a form with files is a stream, which could be sent only once.
+            // The body of a form with files is a stream, which could be sent only once.
             Some(body) => body.collect().await.map_err(|e| describe(&e))?.to_bytes(),
             None => Bytes::new(),
         };
@@ -92,7 +94,7 @@ impl Clients {
         Ok(decoded(Box::pin(self.follow(request)).await?)?.into())
     }
 
-    /// Sends a request, and those that redirects ask for.
+    /// Sends a request and follows redirects.
     async fn follow(&self, mut request: WireRequest) -> Result<WireResponse, String> {
         let mut followed = 0;
         loop {
@@ -115,7 +117,7 @@ impl Clients {
         }
     }
 
-    /// Where a redirect leads that is followed.
+    /// The URL of a redirect that is followed.
     fn next(&self, response: &WireResponse, url: &Url, followed: usize) -> Result<Option<Url>, String> {
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -135,7 +137,8 @@ impl Clients {
     }
 }
 
-/// Makes `request` the one that follows a redirect, as clients do: a GET without a body in place of a POST.
+/// Turns `request` into the one that follows a redirect: a POST becomes a GET without a body, as in other
+/// clients.
 fn redirect(request: &mut WireRequest, status: StatusCode, from: &Url, next: &Url) -> Result<(), String> {
     let is_get = match status {
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => *request.method() == Method::POST,
@@ -149,7 +152,7 @@ fn redirect(request: &mut WireRequest, status: StatusCode, from: &Url, next: &Ur
             request.headers_mut().remove(name);
         }
     }
-    // Redirects are followed within one origin, whose address names no user.
+    // Redirects stay within one origin, whose address has no user name.
     if let Ok(from) = HeaderValue::from_str(from.as_str()) {
         request.headers_mut().insert(REFERER, from);
     }
@@ -165,7 +168,7 @@ fn at_path(uri: &Uri, path: &str) -> Result<Uri, String> {
     Uri::from_parts(parts).map_err(|e| describe(&e))
 }
 
-/// What says where an answer comes from.
+/// Extension with the URL of an answer.
 fn named(url: Url) -> hyper::http::Extensions {
     let named = hyper::Response::builder().url(url).body(());
     named.map(|named| named.into_parts().0.extensions).unwrap_or_default()

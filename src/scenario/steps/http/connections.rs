@@ -1,8 +1,9 @@
-//! Connections to the target, which are kept open and used again. A server may close one after any answer, so that the
-//! next request on it is lost on the way: that says nothing about the program. Such a request is sent once more, on a new
-//! connection, but only if no byte came back for it: what came is counted on each connection, because HTTP libraries have
-//! one error for an answer that never began and for one that broke off in its head. What happens on a new connection is
-//! the program's own doing and is not tried again.
+//! Connections to the target, which are kept open and reused. A server may close a connection after any
+//! answer, so that the next request on it is lost. That says nothing about the program, so the request is
+//! sent once more on a new connection, but only if no byte was received for it. The received bytes are
+//! counted on each connection, because HTTP libraries have one error for an answer that never began and for
+//! one that was interrupted in its head. A failure on a new connection is caused by the program and is not
+//! retried.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,39 +29,39 @@ use crate::scenario::network::MOST_HEADERS;
 use crate::scenario::network::errors::describe_as;
 use crate::scenario::network::stream::FairStream;
 
-/// A request with its whole body, so that it can be sent more than once.
+/// A request with its complete body, so that it can be sent more than once.
 pub type WireRequest = hyper::Request<Full<Bytes>>;
 
-/// An answer whose body is still on its way.
+/// An answer whose body is still being received.
 pub type WireResponse = hyper::Response<Incoming>;
 
-/// After how long without traffic a connection is probed, and how often.
+/// Idle time after which a connection is probed, and interval of the probes.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Most bytes of the headers of an answer with HTTP/2.
 const LARGEST_HEAD: u32 = 400 << 10;
 
-/// What was done when an error happened. Recorded runs have these words.
+/// Error context. Recorded runs contain this text.
 const CONNECTING: &str = "client error (Connect)";
-/// The same.
+/// Error context. Recorded runs contain this text.
 const SENDING: &str = "client error (SendRequest)";
 
 /// The connections of one client, all to one origin.
 pub struct ConnectionPool {
     tcp: HttpConnector,
     tls: Option<TlsConnector>,
-    /// Connections with HTTP/1.1 that carry no request at present.
+    /// Idle HTTP/1.1 connections.
     idle: Mutex<Vec<PooledConnection>>,
-    /// The connection with HTTP/2, which carries any number of requests.
+    /// The HTTP/2 connection, which carries any number of requests.
     shared: Mutex<Option<PooledConnection>>,
-    /// One became idle.
+    /// Notified when a connection becomes idle.
     returned: Notify,
 }
 
 /// A connection.
 struct PooledConnection {
     sender: Sender,
-    /// How many bytes have come on it.
+    /// Number of received bytes.
     came: Arc<AtomicU64>,
 }
 
@@ -72,12 +73,13 @@ enum Sender {
 /// Why a request has no answer.
 struct ConnectionLost {
     reason: String,
-    /// Whether the program can have seen no more of it than its connection, and has answered nothing.
+    /// Whether the program cannot have processed the request and has answered nothing.
     is_unanswered: bool,
 }
 
 impl ConnectionPool {
-    /// Connections with TLS as in `tls`, which says whether HTTP/2 is offered; without it they are not encrypted.
+    /// A pool of TLS connections with the configuration `tls`, including whether HTTP/2 is offered;
+    /// unencrypted if `None`.
     pub fn new(tls: Option<ClientConfig>) -> Arc<Self> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
@@ -93,7 +95,8 @@ impl ConnectionPool {
         })
     }
 
-    /// Sends a request. If it is lost on a connection that was used before, it is sent once more on a new one.
+    /// Sends a request. If it is lost on a connection that was used before, it is sent once more on a new
+    /// one.
     pub async fn send(self: &Arc<Self>, request: WireRequest) -> Result<WireResponse, String> {
         let (line, is_used) = tokio::select! {
             biased;
@@ -116,7 +119,7 @@ impl ConnectionPool {
         self.send_on(line, again).await.map_err(|lost| lost.reason)
     }
 
-    /// A connection that was used before, once there is one.
+    /// Waits for an idle connection.
     async fn used(&self) -> PooledConnection {
         loop {
             let returned = self.returned.notified();
@@ -203,7 +206,8 @@ impl Sender {
 }
 
 impl ConnectionLost {
-    /// The loss of a request on a connection on which `before` bytes had come when it was handed over.
+    /// The loss of a request on a connection that had received `before` bytes when the request was handed
+    /// over.
     fn new(mut failed: TrySendError<WireRequest>, came: &AtomicU64, before: u64) -> Self {
         let was_sent = failed.take_message().is_none();
         let error = failed.into_error();
@@ -212,7 +216,7 @@ impl ConnectionLost {
     }
 }
 
-/// Whether a server with HTTP/2 says that it has not looked at the request.
+/// Whether an HTTP/2 server reports that it has not processed the request.
 fn is_refused(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
     cause.is_some_and(|error| {
@@ -222,14 +226,14 @@ fn is_refused(error: &hyper::Error) -> bool {
     })
 }
 
-/// Whether a server only says that it closes a connection on which it had waited too long for a request. It may have done so before it
-/// saw the request that takes this for its answer.
+/// Whether an answer only reports that the server closes an idle connection. It may have been sent before
+/// the server saw the request.
 fn is_farewell(response: &WireResponse) -> bool {
     let closes = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
     response.status() == StatusCode::REQUEST_TIMEOUT && response.headers().get(CONNECTION).is_some_and(closes)
 }
 
-/// A connection with HTTP/1.1.
+/// Opens an HTTP/1.1 connection.
 async fn one(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) -> Result<PooledConnection, String> {
@@ -241,7 +245,7 @@ async fn one(
     Ok(PooledConnection { sender: Sender::One(sender), came })
 }
 
-/// A connection with HTTP/2.
+/// Opens an HTTP/2 connection.
 async fn two(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) -> Result<PooledConnection, String> {
@@ -254,7 +258,7 @@ async fn two(
     Ok(PooledConnection { sender: Sender::Two(sender), came })
 }
 
-/// The request as HTTP/2 writes it: a header `Host` of its own is the authority.
+/// The request for HTTP/2: a `Host` header becomes the authority.
 fn with_authority(mut request: WireRequest) -> WireRequest {
     let Some(host) = request.headers_mut().remove(HOST) else { return request };
     let mut parts = request.uri().clone().into_parts();
@@ -265,7 +269,7 @@ fn with_authority(mut request: WireRequest) -> WireRequest {
     request
 }
 
-/// The request as HTTP/1.1 writes it: the host in a header, and only path and query in the first line.
+/// The request for HTTP/1.1: the host is a header, and the first line has only path and query.
 fn in_origin_form(mut request: WireRequest) -> WireRequest {
     let uri = request.uri().clone();
     if let Some(authority) = uri.authority() {

@@ -11,19 +11,19 @@ use crate::scenario::values::credentials;
 /// Longest body in a command, in bytes.
 const LONGEST: usize = 4 << 10;
 
-/// What is shown of the body of a request.
+/// The body of a request, as it is shown.
 pub enum BodyShown {
-    /// Nothing is sent.
+    /// No body.
     None,
-    /// The text that is sent.
+    /// Text.
     Text(String),
-    /// How many bytes are sent.
+    /// Bytes, shown as their number.
     Bytes(String),
     /// The parts of a form with files.
     Form(FormShown),
 }
 
-/// What is shown of a form with files.
+/// A form with files, as it is shown.
 #[derive(Default)]
 pub struct FormShown {
     text: String,
@@ -31,7 +31,7 @@ pub struct FormShown {
 }
 
 impl FormShown {
-    /// Adds a part, as its text or its number of bytes.
+    /// Adds a part: its text, or its number of bytes.
     pub fn push(
         &mut self,
         name: &str,
@@ -68,7 +68,7 @@ impl FormShown {
 }
 
 impl BodyShown {
-    /// The text for people, if anything is sent.
+    /// The text to show, if there is a body.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::None => None,
@@ -78,8 +78,8 @@ impl BodyShown {
     }
 }
 
-/// The command for `request` to `url`, in which no credentials are left, with `options`. Credentials in headers are
-/// variables of the shell, named `authorization` or by their header.
+/// The command for `request` to `url` (without credentials), with `options`. Credentials in headers become
+/// shell variables, named by their secret or their header.
 pub fn command(
     request: &Request,
     url: &str,
@@ -88,12 +88,12 @@ pub fn command(
     options: &[String],
 ) -> String {
     let method = request.method().as_str();
-    // With `-X HEAD` curl waits for a body.
+    // With `-X HEAD`, curl waits for a body.
     let mut line = match (method, body) {
         ("HEAD", BodyShown::None) => "curl -sS -i --head".to_owned(),
         _ => format!("curl -sS -i -X {}", quoted(method)),
     };
-    // Brackets and braces are patterns otherwise.
+    // Otherwise brackets and braces are patterns.
     if url.contains(['[', ']', '{', '}']) {
         line.push_str(" -g");
     }
@@ -111,7 +111,7 @@ pub fn command(
                 let variable = authorization.filter(|_| name == "authorization");
                 let fallback = name.replace('-', "_").to_uppercase();
                 let variable = variable.unwrap_or(&fallback);
-                // A secret that is given by name is the whole value; of cookies there may be several.
+                // A named secret is the whole value; there may be several cookies.
                 let is_whole = variable != fallback || name == "cookie";
                 let scheme = if is_whole { "" } else { scheme };
                 write!(line, " -H {}\"${variable}\"", quoted(&format!("{name}: {scheme}")))
@@ -123,7 +123,7 @@ pub fn command(
     if matches!(body, BodyShown::Text(_) | BodyShown::Bytes(_))
         && !request.headers().contains_key(CONTENT_TYPE)
     {
-        // Else curl says that it is a form.
+        // Otherwise curl sends the content type of a form.
         line.push_str(" -H content-type:");
     }
     let _ = match body {
@@ -138,7 +138,7 @@ pub fn command(
     line
 }
 
-/// `text` as one word of a shell.
+/// `text` quoted as one shell word.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! Bodies as they were before they were compressed on the way.
+//! Decompression of bodies.
 
 use std::error::Error;
 use std::fmt;
@@ -17,20 +17,21 @@ use tokio_util::io::StreamReader;
 
 use super::connections::WireResponse;
 
-/// The header `Accept-Encoding` of requests that have none of their own.
+/// Value of `Accept-Encoding` for requests without this header.
 pub const ACCEPTED: HeaderValue = HeaderValue::from_static("zstd,gzip,deflate,br");
 
 /// Most encodings of one body.
 const MOST: usize = 4;
 /// Most bytes of a piece of a body.
 const PIECE: usize = 16 << 10;
-/// Most compressed bytes that are read before others have their turn: they may say nothing, without end.
+/// Most compressed bytes that are read before other tasks get a turn: they may decompress to nothing,
+/// without end.
 const TURN: usize = 64 << 10;
 
 type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 type EncodedBody = StreamReader<ByteStream, Bytes>;
 
-/// How a body is compressed.
+/// Compression format.
 #[derive(Clone, Copy, Debug)]
 enum Coding {
     Gzip,
@@ -43,7 +44,7 @@ enum Coding {
 #[derive(Debug)]
 pub struct DecodeError {
     coding: Coding,
-    /// What is wrong with its bytes; `None` if there are too few of them.
+    /// What is wrong with the bytes; `None` if the body is incomplete.
     wrong: Option<String>,
 }
 
@@ -51,8 +52,8 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let coding = self.coding.name();
         match &self.wrong {
-            Some(wrong) => write!(f, "it is no valid `{coding}`: {wrong}"),
-            None => write!(f, "it is `{coding}` that ends in the middle"),
+            Some(wrong) => write!(f, "it is not valid `{coding}`: {wrong}"),
+            None => write!(f, "the `{coding}` data is incomplete"),
         }
     }
 }
@@ -60,7 +61,7 @@ impl fmt::Display for DecodeError {
 impl Error for DecodeError {}
 
 impl DecodeError {
-    /// The one among the causes of `error`, if there is one.
+    /// The decode error among the causes of `error`, if there is one.
     pub fn of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
         let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
         match inner.and_then(|inner| inner.downcast_ref()) {
@@ -71,7 +72,7 @@ impl DecodeError {
 }
 
 impl Coding {
-    /// The one of this name; names are the same in capitals, and `x-gzip` is `gzip`.
+    /// The coding with this name, in any case; `x-gzip` is `gzip`.
     fn of(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Self::Gzip,
@@ -91,12 +92,13 @@ impl Coding {
         }
     }
 
-    /// What undoes it for a body that begins with the byte `first`.
+    /// A decoder for a body that begins with the byte `first`.
     fn decoder(self, first: u8, source: EncodedBody) -> Box<dyn Decoder> {
         match self {
             Self::Gzip => Box::new(GzipDecoder::new(source)),
-            // With the header of zlib, as the standard says, or without, as some servers send it. Without, no body begins
-            // like this: it would be that of a stored block whose padding is not zero.
+            // With the zlib header, as in the standard, or without it, as some servers send it. Without the
+            // header, a body cannot begin like this: it would be a stored block with padding that is not
+            // zero.
             Self::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new(source)),
             Self::Deflate => Box::new(DeflateDecoder::new(source)),
             Self::Brotli => Box::new(BrotliDecoder::new(source)),
@@ -104,24 +106,24 @@ impl Coding {
         }
     }
 
-    /// Whether another part of the same body begins with the byte `first`.
+    /// Whether the byte `first` begins another part of the same body.
     fn goes_on(self, first: u8) -> bool {
         match self {
             Self::Gzip => first == 0x1f,
-            // A frame, or one that is to be skipped.
+            // A frame, or a skippable frame.
             Self::Zstd => first == 0x28 || first & 0xf0 == 0x50,
             Self::Deflate | Self::Brotli => false,
         }
     }
 
-    /// What `error` says: one of what is read from stays what it is.
+    /// Turns an error of the decoder into a [`DecodeError`]; errors of its source stay unchanged.
     fn explained(self, error: io::Error) -> io::Error {
         let is_of_source =
             error.get_ref().is_some_and(|inner| inner.is::<DecodeError>() || inner.is::<hyper::Error>());
         if is_of_source {
             return error;
         }
-        // Of deflate, what is wrong with the bytes has a type of its own; that there are too few of them has not.
+        // For deflate, only invalid bytes have a special error type; missing bytes do not.
         let typed = error.get_ref().and_then(|inner| inner.downcast_ref::<flate2::DecompressError>());
         let is_short =
             error.kind() == io::ErrorKind::UnexpectedEof || matches!(self, Self::Deflate) && typed.is_none();
@@ -130,7 +132,7 @@ impl Coding {
     }
 }
 
-/// The answer with its body as it was before it was compressed. Encodings that are not known stay, with those under them.
+/// The answer with a decompressed body. Unknown encodings stay, and so do those inside them.
 pub fn decoded(mut response: WireResponse) -> Result<hyper::Response<reqwest::Body>, String> {
     let mut names = names(response.headers());
     let mut codings = Vec::new();
@@ -167,7 +169,7 @@ fn names(headers: &HeaderMap) -> Vec<String> {
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The pieces of a body as they come.
+/// The pieces of a body as they are received.
 fn pieces(body: Incoming) -> ByteStream {
     Box::pin(try_unfold((body, 0), |(mut body, mut taken)| async move {
         if taken >= TURN {
@@ -184,21 +186,21 @@ fn pieces(body: Incoming) -> ByteStream {
     }))
 }
 
-/// The pieces of what `pieces` are once `coding` is undone.
+/// Decompresses a stream of pieces.
 fn undone(pieces: ByteStream, coding: Coding) -> ByteStream {
     let source = StreamReader::new(pieces);
     Box::pin(try_unfold(DecodePart::Begins(source), move |part| part.next(coding)))
 }
 
-/// A part of a compressed body: one may be followed by others.
+/// A part of a compressed body, which may have several.
 enum DecodePart {
     Begins(EncodedBody),
-    /// What undoes it.
+    /// The decoder.
     Runs(Box<dyn Decoder>),
 }
 
 impl DecodePart {
-    /// What comes next, and where that leads.
+    /// The next piece and the next state.
     async fn next(self, coding: Coding) -> io::Result<Option<(Bytes, Self)>> {
         let mut part = self;
         loop {
@@ -232,11 +234,11 @@ impl DecodePart {
 
 /// The error of a body with bytes after the compressed data.
 fn trailing(coding: Coding) -> io::Error {
-    let wrong = Some("something follows its end".to_owned());
+    let wrong = Some("there is data after the end".to_owned());
     io::Error::new(io::ErrorKind::InvalidData, DecodeError { coding, wrong })
 }
 
-/// Reads zeros up to the end, with which some programs fill up what they compress with gzip.
+/// Reads zeros up to the end: some programs pad gzip data with them.
 async fn padding(mut source: EncodedBody, coding: Coding) -> io::Result<()> {
     loop {
         let piece = source.fill_buf().await?;
@@ -253,7 +255,7 @@ async fn padding(mut source: EncodedBody, coding: Coding) -> io::Result<()> {
 
 /// Something that decompresses.
 trait Decoder: AsyncRead + Send + Unpin {
-    /// What it reads from.
+    /// The source of the decoder.
     fn into_source(self: Box<Self>) -> EncodedBody;
 }
 

@@ -1,4 +1,4 @@
-//! Server-sent events, by the rules of the HTML standard. Memory is bounded: an event that is too long is cut.
+//! Parser for server-sent events, by the rules of the HTML standard. Memory is bounded: long events are cut.
 
 use regex::Regex;
 use serde_json::json;
@@ -13,7 +13,7 @@ const LONGEST: usize = 256 << 10;
 const MOST: usize = 1_000;
 const BYTES: usize = 768 << 10;
 
-/// Takes bytes as they come and makes events of them.
+/// Parses bytes into events.
 #[derive(Default)]
 pub struct SseParser {
     line: Vec<u8>,
@@ -29,7 +29,7 @@ pub struct SseParser {
 }
 
 impl SseParser {
-    /// Takes more bytes; `true` as soon as an event came whose data `until` finds something in, or `most` are there.
+    /// Adds bytes. Returns true when `until` matches the data of an event, or when there are `most` events.
     pub fn push(&mut self, bytes: &[u8], most: Option<u64>, until: Option<&Regex>) -> bool {
         for byte in bytes {
             let whole = match byte {
@@ -50,17 +50,17 @@ impl SseParser {
         false
     }
 
-    /// How many events have come.
+    /// Number of events.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The events, as far as they are kept: `{event, id, data}`.
+    /// The kept events: `{event, id, data}`.
     pub fn into_events(self) -> Vec<Value> {
         self.events
     }
 
-    /// Whether the line ended an event that was waited for.
+    /// Ends a line. Returns whether it completed an event that `until` matches.
     fn end_of_line(&mut self, until: Option<&Regex>) -> bool {
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
         let line = if self.begun { line.as_str() } else { line.trim_start_matches('\u{FEFF}') };

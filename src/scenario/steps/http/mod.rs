@@ -1,5 +1,5 @@
-//! The step type `request`: HTTP against the target, one client per scenario, so that connections are used again and
-//! nothing is shared with other scenarios.
+//! The step type `request`: HTTP requests to the target. Each scenario has its own client, which reuses
+//! connections and shares nothing with other scenarios.
 
 mod charset;
 mod clients;
@@ -45,22 +45,22 @@ const KEPT: usize = 1 << 20;
 /// Longest text in a record of what was sent, in bytes.
 const SHOWN: usize = 8 << 10;
 
-/// The HTTP of one scenario: connections are used again, cookies are its own.
+/// HTTP client of one scenario, with its own connections and cookies.
 pub struct HttpClient {
     target: TargetUrl,
-    /// Certificates that are trusted, in PEM with placeholders; those of the machine where there is nothing.
+    /// Trusted certificates, in PEM with placeholders; empty for those of the machine.
     trust: String,
     /// TLS settings of the user.
     tls: Tls,
-    /// The header `Authorization` of requests that have none of their own, with the name of its secret.
+    /// Name of a secret and value of `Authorization`, for requests without this header.
     authorization: Option<(String, HeaderValue)>,
     /// Cookies by actor.
     jars: Mutex<BTreeMap<String, Arc<Jar>>>,
-    /// Made when they are needed.
+    /// Clients by their settings, created on first use.
     clients: Mutex<BTreeMap<ClientKey, Clients>>,
 }
 
-/// Settings in which clients differ.
+/// Settings that need separate clients.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ClientKey {
     redirects: Redirects,
@@ -72,11 +72,11 @@ struct ClientKey {
 pub struct PreparedRequest {
     clients: Clients,
     request: reqwest::Request,
-    /// Path, if a URL cannot hold it as it is written.
+    /// Path, if a URL would change it.
     path: Option<String>,
-    /// Body as it is shown.
+    /// Body for the record.
     body: BodyShown,
-    /// The name of the secret in the header `Authorization`.
+    /// Name of the secret in the header `Authorization`.
     authorization: Option<String>,
     /// The user's TLS settings that concern this request.
     tls: Option<Tls>,
@@ -84,7 +84,7 @@ pub struct PreparedRequest {
 }
 
 impl HttpClient {
-    /// The HTTP of a scenario at `target`: no proxy, redirects followed as long as they stay at the target.
+    /// A client for `target`: no proxy, and redirects are followed only within the target.
     pub fn new(target: &str) -> Result<Self, String> {
         let target = TargetUrl::parse(target)?;
         tls::install();
@@ -98,19 +98,19 @@ impl HttpClient {
         })
     }
 
-    /// The same, trusting the certificates in `trust` in place of those of the machine, where there are any.
+    /// The client with the trusted certificates `trust`, unless empty, instead of those of the machine.
     #[must_use]
     pub fn trusting(self, trust: &str) -> Self {
         Self { trust: trust.to_owned(), ..self }
     }
 
-    /// The same, with what the user wants of TLS.
+    /// The client with the TLS settings of the user.
     #[must_use]
     pub fn secured(self, tls: Tls) -> Self {
         Self { tls, ..self }
     }
 
-    /// The same, with a header `Authorization` for requests that have none of their own.
+    /// The client with a header `Authorization` for requests without one.
     #[must_use]
     pub fn authorized(self, authorization: Option<(String, HeaderValue)>) -> Self {
         Self { authorization, ..self }
@@ -149,7 +149,7 @@ impl HttpClient {
             url.query_pairs_mut().extend_pairs(pairs(&request.query, variables));
         }
         let method = Method::from_bytes(request.method.to_uppercase().as_bytes())
-            .map_err(|_| format!("`{}` is no HTTP method", request.method))?;
+            .map_err(|_| format!("`{}` is not an HTTP method", request.method))?;
         let clients = self.clients(request, variables)?;
         let mut headers = headers(&request.headers, variables)?;
         if let Some(cookies) = cookies(&request.cookies, variables)? {
@@ -162,7 +162,7 @@ impl HttpClient {
         let authorization = authorization.map(|(name, _)| name.clone());
         let builder = clients.request(method, url).headers(headers.clone());
         let (builder, body) = fill_content(builder, &headers, &request.content, variables)?;
-        let prepared = builder.build().map_err(|e| format!("no request: {}", describe(&e)))?;
+        let prepared = builder.build().map_err(|e| format!("the request is invalid: {}", describe(&e)))?;
         let tls = (!self.target.is_plain()).then(|| self.tls.clone());
         let events = request.events.clone();
         Ok(PreparedRequest { clients, request: prepared, path, body, authorization, tls, events })
@@ -191,13 +191,13 @@ impl HttpClient {
 }
 
 impl PreparedRequest {
-    /// What is recorded of it. The text leaves out the target, which differs from run to run.
+    /// Record of the request, without the target, which differs from run to run.
     pub fn sent(&self) -> SentRecord {
         let path = with_query(self.path.as_deref().unwrap_or(self.request.url().path()), self.request.url());
         let path = credentials::recorded_url(&path);
         let mut headers = table(self.request.headers());
         for (name, value) in &mut headers {
-            // The boundary of a form is another one every time.
+            // The boundary of a form is random.
             if name == "content-type" && value.starts_with("multipart/form-data") {
                 value.truncate("multipart/form-data".len());
             }
@@ -244,9 +244,9 @@ fn headers(written: &IndexMap<String, String>, variables: &Variables) -> Result<
     for (name, value) in written {
         let value = variables.fill(value);
         let name =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-            format!("the value of the header `{name}` holds a line break or control character")
+            format!("the value of the header `{name}` contains a line break or control character")
         })?;
         headers.append(name, value);
     }
@@ -272,10 +272,10 @@ fn cookies(cookies: &IndexMap<String, String>, variables: &Variables) -> Result<
     let pairs: Vec<String> =
         cookies.iter().map(|(name, value)| format!("{name}={}", variables.fill(value))).collect();
     let value = HeaderValue::from_str(&pairs.join("; "));
-    value.map(Some).map_err(|_| "a cookie holds a line break or control character".into())
+    value.map(Some).map_err(|_| "a cookie contains a line break or control character".into())
 }
 
-/// The request with its content, and what is shown of it.
+/// Adds the content to a request. Also returns how the body is shown.
 fn fill_content(
     builder: reqwest::RequestBuilder,
     headers: &HeaderMap,
@@ -310,7 +310,8 @@ fn fill_content(
             (builder.body(bytes), BodyShown::Bytes(shown))
         }
         Content::Multipart(parts) => {
-            // As browsers write names: `name*=` is for files that are downloaded, and servers do not read it here.
+            // Names are written as browsers do: `name*=` is for downloads, and servers do not read it in
+            // forms.
             let mut form = multipart::Form::new().percent_encode_noop();
             let mut shown = FormShown::default();
             for part in parts {
@@ -348,19 +349,19 @@ fn build_part(
         built = built.file_name(filename);
     }
     if let Some(media_type) = media_type {
-        built = built.mime_str(media_type).map_err(|_| format!("`{media_type}` is no media type"))?;
+        built = built.mime_str(media_type).map_err(|_| format!("`{media_type}` is not a media type"))?;
     }
     Ok((name, built))
 }
 
-/// Whether the answer is a stream of events.
+/// Whether the answer is an event stream.
 fn is_stream(response: &Response) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.starts_with("text/event-stream")
 }
 
-/// Reads events until enough have come, the stream ends, or their time or what is `left` for the request is over; none of it is
-/// an error.
+/// Reads events until there are enough, the stream ends, or the time limit of the events or the request is
+/// over. None of these is an error.
 async fn listen(
     mut response: Response,
     wanted: &EventLimit,
@@ -369,7 +370,7 @@ async fn listen(
 ) -> StepOutcome {
     let until = match wanted.until.as_deref().map(Regex::new).transpose() {
         Ok(until) => until,
-        Err(error) => return StepOutcome::error(format!("`until` is no regular expression: {error}")),
+        Err(error) => return StepOutcome::error(format!("`until` is not a regular expression: {error}")),
     };
     let span = wanted.timeout.0.min(left);
     let mut late = clock.sleep(span);
@@ -378,7 +379,7 @@ async fn listen(
         let chunk = tokio::select! {
             chunk = response.chunk() => chunk,
             () = &mut late => break if span < wanted.timeout.0 {
-                // How much was left for them is another number in every run.
+                // The time that was left differs from run to run, so it is not shown.
                 "more was waited for until the time of the step was over".to_owned()
             } else {
                 format!("more was waited for until {} were over", wanted.timeout)
@@ -392,7 +393,7 @@ async fn listen(
             Ok(None) => break "the stream ended".into(),
             Err(error) => match DecodeError::of(&error) {
                 Some(fault) => break format!("the stream cannot be decompressed: {fault}"),
-                None => break format!("the stream broke off: {}", describe(&error)),
+                None => break format!("the stream was interrupted: {}", describe(&error)),
             },
         }
     };
@@ -434,7 +435,7 @@ async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Ste
                 let length = body.length();
                 break Some(match DecodeError::of(&error) {
                     Some(fault) => format!("the body cannot be decompressed after {length} bytes: {fault}"),
-                    None => format!("the answer broke off after {length} bytes: {}", describe(&error)),
+                    None => format!("the answer was interrupted after {length} bytes: {}", describe(&error)),
                 });
             }
         }
@@ -450,7 +451,8 @@ async fn read(mut response: Response, timeout: Duration, mut late: Sleep) -> Ste
     StepOutcome { answer: Some(StepAnswer::Http(answer)), error }
 }
 
-/// Headers by name, sorted; several values of one name joined. Bytes that are no UTF-8 are ISO 8859-1, as HTTP once said.
+/// Headers by name, sorted; several values of one name joined. Bytes that are not UTF-8 are read as ISO
+/// 8859-1, as in older HTTP.
 fn table(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut names: Vec<&HeaderName> = headers.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());

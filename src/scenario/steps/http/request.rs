@@ -41,7 +41,7 @@ pub const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpRequest {
-    /// The method, in capitals.
+    /// Method, in upper case.
     pub method: String,
     /// Path and query, joined to the target.
     pub path: String,
@@ -49,22 +49,22 @@ pub struct HttpRequest {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub query: IndexMap<String, Value>,
-    /// Headers; names are taken as they are, values may hold variables.
+    /// Headers. Values may contain variables, names may not.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: IndexMap<String, String>,
-    /// Whose cookies are sent and kept: those of an actor, of nobody in particular where it is empty. Null for none.
+    /// Actor whose cookies are sent and stored; empty for the scenario itself, null for no cookies.
     #[serde(default)]
     pub jar: Option<String>,
-    /// Cookies that are sent with this request alone.
+    /// Cookies for this request only.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub cookies: IndexMap<String, String>,
     /// Content of the request.
     #[serde(default)]
     pub content: Content,
-    /// How many redirects are followed, as long as they stay at the target: none, all within reason, or a number, after
-    /// which the next one is the answer.
+    /// Redirects to follow within the target: false for none, true for all, or a number; the next redirect
+    /// after that is the answer.
     #[serde(default)]
     pub redirects: Redirects,
     /// Reads server-sent events instead of a whole body.
@@ -81,7 +81,7 @@ pub struct HttpRequest {
 pub enum Redirects {
     /// All redirects, or none.
     Flag(bool),
-    /// At most so many.
+    /// At most this number.
     Most(usize),
 }
 
@@ -100,15 +100,15 @@ pub enum Content {
     None,
     /// Text as it is, anything else as JSON.
     Body(Value),
-    /// A form, encoded like that of a page.
+    /// A URL-encoded form.
     Form(#[schemars(with = "BTreeMap<String, String>")] IndexMap<String, String>),
-    /// A form with files.
+    /// A multipart form, which may contain files.
     Multipart(Vec<FormPart>),
     /// Bytes as they are.
     Bytes(EncodedBytes),
 }
 
-/// Part of a form with files.
+/// Part of a multipart form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormPart {
@@ -120,7 +120,7 @@ pub struct FormPart {
     /// Content as bytes.
     #[serde(default)]
     pub bytes: Option<EncodedBytes>,
-    /// The name of the file it is sent as.
+    /// File name to send.
     #[serde(default)]
     pub filename: Option<String>,
     /// Media type.
@@ -128,7 +128,7 @@ pub struct FormPart {
     pub media_type: Option<String>,
 }
 
-/// Conditions under which enough server-sent events have arrived.
+/// Conditions for having received enough server-sent events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventLimit {
@@ -149,7 +149,8 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<HttpRequest>
         && !method.is_empty()
         && !METHODS.contains(&method.as_str())
     {
-        let complaint = reader.complain(Code::ScenarioValue, value, format!("`{method}` is no HTTP method"));
+        let complaint =
+            reader.complain(Code::ScenarioValue, value, format!("`{method}` is not an HTTP method"));
         *complaint = complaint.clone().suggest(method, METHODS.iter().copied());
     }
     let path = reader.required(node, "path", "a request");
@@ -157,7 +158,7 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<HttpRequest>
     let (jar, cookies) = cookies(reader, node);
     let redirects = given(node, "redirects").and_then(|value| redirects(reader, value));
     let events = given(node, "events").and_then(|value| events(reader, value));
-    // Events have a time of their own, which a time that is written for the whole bounds as well.
+    // Events have a separate time limit; a written limit for the request applies to them, too.
     let usual = WrittenDuration(
         thirty_seconds().0 + events.as_ref().map_or(Duration::ZERO, |events| events.timeout.0),
     );
@@ -184,7 +185,7 @@ fn query(reader: &mut NodeReader<'_>, node: &YamlNode) -> IndexMap<String, Value
     entries.iter().map(|(key, node)| (key.scalar_text().unwrap_or_default(), value(node))).collect()
 }
 
-/// A scalar as it is written, anything else as JSON.
+/// A scalar as its source text, anything else as JSON.
 fn written(node: &YamlNode) -> Value {
     match node.kind {
         NodeKind::Scalar(_) => node.scalar_text().unwrap_or_default().into(),
@@ -192,7 +193,8 @@ fn written(node: &YamlNode) -> Value {
     }
 }
 
-/// `cookies: true` uses the cookies of the scenario, `as: NAME` those of an actor, a mapping adds to them for this request.
+/// Reads cookies: `cookies: true` uses those of the scenario, `as: NAME` those of an actor, and a mapping
+/// adds cookies for this request.
 fn cookies(reader: &mut NodeReader<'_>, node: &YamlNode) -> (Option<String>, IndexMap<String, String>) {
     let actor = given(node, "as").and_then(|_| reader.required(node, "as", "a request"));
     let anybody = actor.clone().unwrap_or_default();
@@ -207,7 +209,7 @@ fn cookies(reader: &mut NodeReader<'_>, node: &YamlNode) -> (Option<String>, Ind
     }
 }
 
-/// Most redirects that anybody has a use for.
+/// Highest allowed number of redirects.
 const MOST_REDIRECTS: u64 = 100;
 
 fn redirects(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Redirects> {
@@ -232,7 +234,7 @@ fn content(reader: &mut NodeReader<'_>, node: &YamlNode) -> Content {
     let mut present = KINDS.into_iter().filter_map(|word| given(node, word).map(|value| (word, value)));
     let Some((word, value)) = present.next() else { return Content::None };
     if let Some((other, value)) = present.next() {
-        let message = format!("a request sends one thing, this one has `{word}` and `{other}`");
+        let message = format!("a request has one kind of content, but this one has `{word}` and `{other}`");
         reader.complain(Code::ScenarioValue, value, message);
     }
     match word {

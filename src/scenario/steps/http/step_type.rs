@@ -1,4 +1,4 @@
-//! What `request` is among the step types.
+//! Registration of the step type `request`.
 
 use futures_util::future::BoxFuture;
 
@@ -92,7 +92,7 @@ fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
             let upper = method.to_uppercase();
             if !request::METHODS.contains(&upper.as_str()) {
                 let at = node.get("method").unwrap_or(node);
-                let message = format!("`{method}` is no HTTP method");
+                let message = format!("`{method}` is not an HTTP method");
                 linter.unknown(Code::LintMethod, at, message, &upper, request::METHODS);
             }
         }

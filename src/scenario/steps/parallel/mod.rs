@@ -1,4 +1,5 @@
-//! The step type `parallel`: several requests, commands and calls at once, to see who wins a race.
+//! The step type `parallel`: several requests, commands and calls at the same time, to test for race
+//! conditions.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -30,7 +31,7 @@ use crate::value::Value;
 /// Keys of one entry, next to its step type.
 const MEMBER: &[&str] = &["times"];
 
-/// Several things that are done at once.
+/// Several actions that run at the same time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parallel {
@@ -83,7 +84,7 @@ impl StepAction for Parallel {
     }
 }
 
-/// Most things that are done at once.
+/// Most actions that run at the same time.
 const AT_ONCE: usize = 1_000;
 
 fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Parallel> {
@@ -96,31 +97,27 @@ fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Parallel> {
         }
         let Some((step_type, _, value)) = actions_in(item).find(|(known, ..)| known.in_parallel) else {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-            let message = format!("this entry does nothing: it has neither {}", words.join(" nor "));
+            let message = format!("this entry has no action: it has neither {}", words.join(" nor "));
             reader.complain(Code::ScenarioAction, item, message);
             continue;
         };
         let times = given(item, "times").and_then(|value| reader.number(value, "`times`")).unwrap_or(1);
         let times = usize::try_from(times).unwrap_or(usize::MAX);
         if times == 0 || members.len().saturating_add(times) > AT_ONCE {
-            let message = format!("from 1 to {AT_ONCE} things can be done at once");
+            let message = format!("`times` is a whole number from 1 to {AT_ONCE}");
             reader.complain(Code::ScenarioValue, given(item, "times").unwrap_or(item), message);
             continue;
         }
         if let Some(action) = step_type.read(reader, value, item) {
             if action.step().outlasts_itself() {
-                let message = "a stream that other steps go on with cannot be done at once with others";
+                let message = "a stream or connection that other steps use cannot be part of `parallel`";
                 reader.complain(Code::ScenarioValue, value, message);
             }
             members.extend(std::iter::repeat_n(action, times));
         }
     }
     if members.is_empty() {
-        reader.complain(
-            Code::ScenarioMissing,
-            node,
-            "`parallel` needs at least one entry that does something",
-        );
+        reader.complain(Code::ScenarioMissing, node, "`parallel` needs at least one entry with an action");
         return None;
     }
     Some(Parallel { members })
@@ -135,7 +132,8 @@ fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     }
 }
 
-/// Does all of it at once and waits for all of it. What came of each is in the answer; no single one fails the step.
+/// Runs all members at the same time and waits for all. The answer has the result of each; a single failure
+/// does not fail the step.
 async fn play(parallel: &Parallel, context: StepContext<'_>) -> Played {
     let StepContext { stage, connections, variables, left } = context;
     let begun = stage.clock.now();
@@ -146,7 +144,7 @@ async fn play(parallel: &Parallel, context: StepContext<'_>) -> Played {
             prepared.push((member.word(), member.step().prepare(context).await));
         }
     }
-    // What connecting took is gone for the rest.
+    // The time for connecting counts towards the limit.
     let left =
         left.map(|left| left.saturating_sub(Duration::from_millis(stage.clock.now().saturating_sub(begun))));
     let all = parallel.members.iter().map(|member| {
@@ -178,7 +176,9 @@ async fn one(
             let context = StepContext { stage, connections: &mut connections, variables, left };
             member.step().play(context).await
         }
-        None => (None, StepOutcome::error(format!("`{}` cannot be done at once with others", member.word()))),
+        None => {
+            (None, StepOutcome::error(format!("a `{}` step cannot be part of `parallel`", member.word())))
+        }
     };
     let took = stage.clock.now().saturating_sub(begun);
     (sent, result(&outcome, took))
@@ -202,7 +202,7 @@ fn result(outcome: &StepOutcome, took: u64) -> Value {
     result
 }
 
-/// How a result is counted: its status, its exit code, or that it broke.
+/// Key for counting a result: its status, its exit code, or an error.
 fn outcome_of(result: &Value) -> String {
     let code = ["status", "exit_code"].iter().find_map(|key| result.get(*key)).filter(|code| !code.is_null());
     match code {
@@ -223,7 +223,7 @@ fn told(results: &[Value], took: u64) -> StructuredResponse {
     for (outcome, count) in &tally {
         let _ = writeln!(text, "{count} × {outcome}");
     }
-    // Who came first is another one each time: the bodies are told in an order of their own.
+    // The order of completion varies, so the bodies are sorted.
     let mut bodies: Vec<String> = results.iter().map(body_line).collect();
     bodies.sort_unstable();
     bodies.dedup();

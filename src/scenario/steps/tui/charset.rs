@@ -1,24 +1,24 @@
-//! Line drawing: programs for old terminals switch letters to lines and corners. The emulator knows nothing of that, so it is
-//! given the characters that are meant.
+//! Line drawing: programs for old terminals switch letters to lines and corners. The emulator does not
+//! support that, so it receives the line characters instead.
 
-/// What is shown for the bytes from `_` to `~` while lines are drawn.
+/// Characters for the bytes from `_` to `~` in line drawing mode.
 const LINES: [char; 32] = [
     ' ', '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼', '⎽',
     '├', '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
 ];
 
-/// The first byte that [`LINES`] has a character for.
+/// First byte that [`LINES`] has a character for.
 const FIRST: u8 = b'_';
 
-/// Where a byte stands.
+/// Parser state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum CharsetSlot {
     /// In text.
     #[default]
     Text,
-    /// Behind an escape.
+    /// After an escape.
     Escape,
-    /// Behind `ESC (` or `ESC )`: the name of a set for the first or second place.
+    /// After `ESC (` or `ESC )`: the name of the first or second character set follows.
     Set(usize),
     /// In a sequence that ends with a letter.
     Sequence,
@@ -26,20 +26,20 @@ enum CharsetSlot {
     Command,
 }
 
-/// Which characters the bytes of a program stand for.
+/// Active character sets of a terminal.
 #[derive(Clone, Debug, Default)]
 pub struct Charset {
     place: CharsetSlot,
     /// Whether the first and the second set draw lines.
     draws: [bool; 2],
-    /// Which set is used.
+    /// Index of the active set.
     used: usize,
-    /// What a saved cursor comes back with.
+    /// State that is restored with a saved cursor.
     saved: ([bool; 2], usize),
 }
 
 impl Charset {
-    /// `bytes` with lines in place of letters, where lines are drawn.
+    /// `bytes`, with letters replaced by lines in line drawing mode.
     pub fn translate(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(bytes.len());
         for byte in bytes {
@@ -108,7 +108,7 @@ mod tests {
             assert_eq!(shown("\x1b)0x\x0ex\x0fx", size), "\x1b)0x\x0e│\x0fx");
             assert_eq!(shown("\x1b(0\x1b[1mm\x1b]2;title\x07j", size), "\x1b(0\x1b[1m└\x1b]2;title\x07┘");
             assert_eq!(shown("\x1b(0\x1b7\x1b(Bq\x1b8q\x1bcq", size), "\x1b(0\x1b7\x1b(Bq\x1b8─\x1bcq");
-            assert_eq!(shown("\x1b(0A1 ä", size), "\x1b(0A1 ä", "what has no line stays");
+            assert_eq!(shown("\x1b(0A1 ä", size), "\x1b(0A1 ä", "other characters are unchanged");
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A key with what is held down beside it, and what a terminal sends for it.
+/// A key with modifiers, and the bytes that a terminal sends for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChord {
     written: String,
@@ -66,13 +66,13 @@ const NAMED: [(&str, Key); 33] = [
     ("del", Key::Number(3)),
 ];
 
-/// The names of all keys, for suggestions.
+/// Names of all keys, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMED.iter().map(|(name, _)| *name)
 }
 
 impl KeyChord {
-    /// Reads a key such as `enter`, `x`, `ctrl+c` or `alt+shift+left`, or says what is wrong with it.
+    /// Parses a key such as `enter`, `x`, `ctrl+c` or `alt+shift+left`.
     pub fn parse(written: &str) -> Result<Self, String> {
         let mut rest = written;
         let (mut shift, mut alt, mut ctrl) = (false, false, false);
@@ -92,7 +92,7 @@ impl KeyChord {
             (Some(letter), None) if !letter.is_control() => Key::Char(letter),
             _ => match NAMED.iter().find(|(known, _)| *known == name) {
                 Some((_, key)) => *key,
-                None => return Err(format!("`{written}` is no key")),
+                None => return Err(format!("`{written}` is not a key")),
             },
         };
         let chord = Self { written: written.to_owned(), key, shift, alt, ctrl };
@@ -102,14 +102,14 @@ impl KeyChord {
         }
     }
 
-    /// Whether programs take what is sent for the beginning of something longer when anything follows at once: Escape, also as
-    /// `ctrl+[`, and what begins a code of several bytes, such as `alt+[`.
+    /// Whether programs may read the bytes as the beginning of a longer code if more input follows at once:
+    /// Escape, also as `ctrl+[`, and the beginning of a code of several bytes, such as `alt+[`.
     pub fn is_open(&self) -> bool {
         let bytes = self.plain().unwrap_or_default();
         bytes.ends_with(&[ESCAPE]) || matches!(bytes.as_slice(), [.., ESCAPE, b'[' | b'O'])
     }
 
-    /// What is sent for it; the cursor keys have a second code for programs that ask for it.
+    /// The bytes to send. In `application` mode, cursor keys have other codes.
     pub fn bytes(&self, application: bool) -> Vec<u8> {
         match self.key {
             Key::Cursor(letter) if application && self.modifiers() == 1 => {
@@ -151,7 +151,7 @@ impl KeyChord {
     }
 }
 
-/// What a letter sends while ctrl is held down.
+/// The byte for a letter with ctrl.
 fn control(letter: char) -> Option<u8> {
     match letter {
         'a'..='z' | 'A'..='Z' | '@' | '[' | '\\' | ']' | '^' | '_' => {
@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_says_so() {
-        assert_eq!(KeyChord::parse("entre").unwrap_err(), "`entre` is no key");
-        assert_eq!(KeyChord::parse("ctrl+").unwrap_err(), "`ctrl+` is no key");
+        assert_eq!(KeyChord::parse("entre").unwrap_err(), "`entre` is not a key");
+        assert_eq!(KeyChord::parse("ctrl+").unwrap_err(), "`ctrl+` is not a key");
         assert_eq!(KeyChord::parse("ctrl+enter").unwrap_err(), "a terminal has no code for `ctrl+enter`");
         assert!(
             KeyChord::parse("").is_err()

@@ -8,17 +8,17 @@ use super::charset::Charset;
 use crate::scenario::ports::TerminalSize;
 use crate::value::Value;
 
-/// Longest stretch without a control byte that is taken as it comes, in bytes: whatever sequence is open then is
-/// broken off, because the parser keeps it in memory until it ends.
+/// Most bytes without a control byte. A longer escape sequence is aborted, because the parser keeps it in
+/// memory until it ends.
 const STRETCH: usize = 1 << 20;
 
 /// Longest title, in bytes.
 const TITLE: usize = 1 << 10;
 
-/// Most bytes of answers that wait to be sent.
+/// Most bytes of answers that are waiting to be sent.
 const REPLIES: usize = 4 << 10;
 
-/// A terminal: takes in what a program writes, and tells what a person would see.
+/// A terminal emulator: receives the output of a program, and returns what a person would see.
 pub struct Emulator {
     parser: Parser<Attributes>,
     charset: Charset,
@@ -28,18 +28,18 @@ pub struct Emulator {
 /// Ranges of bytes.
 type Ranges = Vec<(usize, usize)>;
 
-/// Where something is that must not be shown.
+/// Finds text that must not be shown.
 pub struct Hiding<'a> {
-    /// In a text by itself.
+    /// Ranges in a text.
     pub in_text: &'a dyn Fn(&str) -> Ranges,
-    /// In the rows of a screen, of which the line breaks at these places are none for the program.
+    /// Ranges in the rows of a screen. The line breaks at the given positions are line wraps.
     pub on_screen: &'a dyn Fn(&str, &[usize]) -> Ranges,
 }
 
 /// Cells by row and column.
 type Cells = BTreeMap<(u16, u16), Torn>;
 
-/// What a program says and asks beside what it shows.
+/// State of the terminal other than the screen.
 #[derive(Default)]
 struct Attributes {
     title: String,
@@ -51,7 +51,8 @@ impl Callbacks for Attributes {
         self.title = String::from_utf8_lossy(&title[..title.len().min(TITLE)]).into_owned();
     }
 
-    /// Programs wait for answers: who the terminal is, whether it is well, where its cursor is.
+    /// Answers queries about the type and status of the terminal and its cursor position, for which
+    /// programs wait.
     fn unhandled_csi(
         &mut self,
         screen: &mut Screen,
@@ -88,7 +89,7 @@ impl Emulator {
         Self { parser, charset: Charset::default(), stretch: 0 }
     }
 
-    /// Takes in what the program wrote; gives what the terminal answers.
+    /// Processes output of the program. Returns the answers of the terminal.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         const CANCEL: u8 = 0x18;
         match bytes.iter().rposition(|byte| matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b)) {
@@ -108,17 +109,17 @@ impl Emulator {
         self.parser.set_size(size.rows, size.columns);
     }
 
-    /// Whether pasted text is to be marked as such.
+    /// Whether bracketed paste is on.
     pub fn marks_pastes(&self) -> bool {
         self.parser.screen().bracketed_paste()
     }
 
-    /// Whether the cursor keys have their second code.
+    /// Whether cursor keys are in application mode.
     pub fn has_application_keys(&self) -> bool {
         self.parser.screen().application_cursor()
     }
 
-    /// The title that the program gave its window.
+    /// Window title that the program has set.
     pub fn title(&self) -> &str {
         &self.parser.callbacks().title
     }
@@ -129,7 +130,7 @@ impl Emulator {
         TerminalSize { columns, rows }
     }
 
-    /// The lines of the screen without blanks at their ends, and without blank lines at its end.
+    /// The text of the screen, without trailing blanks and trailing blank lines.
     pub fn text(&self) -> String {
         let lines = self.lines();
         let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
@@ -142,23 +143,23 @@ impl Emulator {
         screen.rows(0, columns.get()).map(|line| line.trim_end().to_owned()).collect()
     }
 
-    /// Where the cursor is, counted from 1, and whether it can be seen.
+    /// Position of the cursor, from 1, and whether it is visible.
     pub fn cursor(&self) -> Value {
         let screen = self.parser.screen();
         let (row, column) = screen.cursor_position();
         json!({ "row": row + 1, "column": column + 1, "visible": !screen.hide_cursor() })
     }
 
-    /// The same without what `hiding` says and what could not be found later, because it is in several rows, or only a part of it
-    /// is seen.
+    /// The text of the screen with masks for the secrets that later masking cannot find, because they span
+    /// rows or are only partly visible.
     pub fn text_without(&self, hiding: &Hiding<'_>) -> String {
         let lines = self.lines_without(&self.torn(hiding, false));
         let used = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
         lines[..used].join("\n")
     }
 
-    /// The screen with its colours and attributes: runs of text that look the same, row by row. Without what `hiding` says and what
-    /// is in pieces here.
+    /// The screen with its colours and attributes: runs of text with the same style, row by row. Secrets
+    /// that are split into several runs are masked.
     pub fn styles(&self, hiding: &Hiding<'_>) -> Value {
         let TerminalSize { columns, rows } = self.size();
         let torn = self.torn(hiding, true);
@@ -174,7 +175,7 @@ impl Emulator {
         })
     }
 
-    /// The lines, with masks in the place of `torn`.
+    /// The lines, with masks for `torn` cells.
     fn lines_without(&self, torn: &Cells) -> Vec<String> {
         let mut lines = self.lines();
         for row in torn.keys().map(|(row, _)| *row).collect::<BTreeSet<_>>() {
@@ -185,7 +186,7 @@ impl Emulator {
         lines
     }
 
-    /// The cells of a row with their columns.
+    /// Cells of a row with their columns.
     fn cells(&self, row: u16) -> impl Iterator<Item = (u16, &Cell)> {
         let screen = self.parser.screen();
         let columns = 0..screen.size().1.get();
@@ -193,8 +194,8 @@ impl Emulator {
         cells.filter(|(_, cell)| !cell.is_wide_continuation())
     }
 
-    /// The cells of what is hidden and could not be found later: it is in several rows, in several looks if `by_look`, or is not
-    /// hidden in a text by itself.
+    /// Cells of secrets that later masking cannot find: they span rows, or several styles if `by_look`, or
+    /// are found only on the screen.
     fn torn(&self, hiding: &Hiding<'_>, by_look: bool) -> Cells {
         let (mut text, mut cells, mut wraps) = (String::new(), Vec::new(), Vec::new());
         for row in 0..self.size().rows.get() {
@@ -238,16 +239,16 @@ impl Emulator {
     }
 }
 
-/// A cell of something that is hidden.
+/// A cell of a hidden text.
 #[derive(Clone, Copy)]
 enum Torn {
-    /// The first one, in whose place a mask is shown.
+    /// The first cell, which is replaced by a mask.
     First,
-    /// Another one.
+    /// Any other cell.
     Other,
 }
 
-/// What is shown of a cell.
+/// The visible text of a cell.
 fn shown<'c>(cell: &'c Cell, torn: Option<&Torn>) -> &'c str {
     match torn {
         Some(Torn::First) => "***",
@@ -257,7 +258,7 @@ fn shown<'c>(cell: &'c Cell, torn: Option<&Torn>) -> &'c str {
     }
 }
 
-/// Cells beside each other that look the same.
+/// Adjacent cells with the same style.
 struct StyledRun<'s> {
     cell: &'s Cell,
     column: u16,
@@ -265,7 +266,7 @@ struct StyledRun<'s> {
 }
 
 impl StyledRun<'_> {
-    /// Nothing where there is no text.
+    /// The run as JSON; `None` if it has no text.
     fn told(&self, row: u16) -> Option<Value> {
         let text = self.text.trim();
         let before = self.text.chars().take_while(|c| c.is_whitespace()).count();
@@ -292,7 +293,7 @@ fn look(cell: &Cell) -> (Color, Color, [bool; 5]) {
     (cell.fgcolor(), cell.bgcolor(), attributes)
 }
 
-/// A colour by name, by its number in the table of 256, or as `#rrggbb`; null where the terminal's own is used.
+/// A colour by name, by its number in the palette of 256, or as `#rrggbb`; null for the default.
 fn color(color: Color) -> Value {
     const NAMES: [&str; 8] = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
     match color {
@@ -341,7 +342,7 @@ mod tests {
             let found = ["SESAME", "WHOLE"]
                 .into_iter()
                 .filter_map(|word| text.find(word).map(|at| (at, at + word.len())));
-            // One over two rows of 80 columns.
+            // A secret on two rows of 80 columns.
             let wrapped = joined.find("WRAPPED").map(|at| (at + 1, at + 2 + "WRAPPED".len()));
             found.chain(wrapped).collect()
         };
@@ -352,7 +353,7 @@ mod tests {
         assert_eq!(
             text,
             format!("a SESAME b WHOLE\n{}***", "x".repeat(77)),
-            "found later, but for what is wrapped"
+            "later masking finds all but the wrapped one"
         );
         let told = styles.to_string();
         assert!(["SES", "AME", "WRA", "PPED"].iter().all(|half| !told.contains(half)), "{told}");

@@ -1,14 +1,14 @@
-//! Escape in text that is typed: a key by itself, or the beginning of a code that a terminal sends.
+//! Escape in typed text: a key by itself, or the beginning of a code that a terminal sends.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A code: CSI and SS3 as keys send them, or a string of a terminal's answer with its end.
+/// A complete code: CSI and SS3 as keys send them, or a string of a terminal answer.
 const CODE: &str = r"^\x1b(?s:\[[0-?]*[ -/]*[@-~]|O[A-DFHMP-S]|[\]P_^X][^\x1b\x07]*(?:\x07|\x1b\\))";
 
-/// `text` in pieces, each of which is typed at once: one that ends with Escape is followed by a pause, so that what comes next is
-/// not read as one key with it.
+/// Splits `text` into pieces that are each typed at once. A pause follows a piece that ends with Escape, so
+/// that programs do not read it as one key with the next piece.
 pub fn apart(text: &str) -> Vec<String> {
     static CODES: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(CODE).ok());
     let mut pieces = Vec::new();

@@ -1,6 +1,6 @@
-//! The step type `tui`: a program under a pseudo-terminal inside the held service, seen through a terminal emulator.
-//! Start with [`Tui`] (what a step says), then `play.rs` and `session.rs` (what is done); `chord.rs` knows what keys
-//! send, `emulator.rs` what the screen shows.
+//! The step type `tui`: a program in a pseudo-terminal inside the held service, read through a terminal
+//! emulator. Start with [`Tui`] (the step as written), then `play.rs` and `session.rs` (how it runs).
+//! `chord.rs` has the codes of keys, `emulator.rs` the screen.
 
 mod charset;
 mod chord;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::ports::TerminalSize;
 use crate::scenario::values::WrittenDuration;
 
-/// Every key it has in a file.
+/// All keys in a file.
 const KEYS: &[&str] = &[
     "command",
     "env",
@@ -40,19 +40,19 @@ const KEYS: &[&str] = &[
     "timeout",
 ];
 
-/// Something done in a terminal, in the order of the fields. The program stays until the scenario ends or another one
-/// is started.
+/// Actions in a terminal, carried out in the order of the fields. The program runs until the scenario ends
+/// or another program is started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tui {
-    /// The command line to start, run by `sh -c`; the program of an earlier step ends first.
+    /// Command line to start with `sh -c`; ends the program of an earlier step first.
     #[serde(default)]
     pub command: Option<String>,
     /// Environment variables of the command.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub env: IndexMap<String, String>,
-    /// The size of the terminal from now on.
+    /// New size of the terminal.
     #[serde(default)]
     pub size: Option<TerminalSize>,
     /// Keys to press, such as `enter` or `ctrl+left`.
@@ -94,7 +94,7 @@ pub enum WaitFor {
 }
 
 impl WaitFor {
-    /// Whether an empty screen fulfils the condition.
+    /// Whether an empty screen meets the condition.
     pub fn is_for_absence(&self) -> bool {
         matches!(self, Self::Gone(_))
     }

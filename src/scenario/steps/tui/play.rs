@@ -21,7 +21,7 @@ use crate::scenario::values::{Excerpt, Variables};
 /// Longest text in a record of what was sent, in bytes.
 const SENT: usize = 8 << 10;
 
-/// Program of the `tui` steps of one scenario: the one that was started last.
+/// Current program of the `tui` steps of one scenario.
 #[derive(Default)]
 pub struct TuiRunner {
     session: Option<TuiSession>,
@@ -32,7 +32,7 @@ impl StepRunner for TuiRunner {
         Self::default()
     }
 
-    /// Ends the program, and waits until it is gone.
+    /// Ends the program, and waits for its end.
     fn end(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if let Some(session) = self.session {
@@ -43,7 +43,7 @@ impl StepRunner for TuiRunner {
 }
 
 impl TuiRunner {
-    /// Plays one step, for at most `left` where a retry limits it.
+    /// Runs one step, for at most `left` if a retry limits it.
     pub async fn play(
         &mut self,
         step: &Tui,
@@ -95,7 +95,7 @@ impl TuiRunner {
 pub struct TuiInput {
     /// Program to start.
     pub program: Option<TerminalProgram>,
-    /// The size of the terminal from now on.
+    /// New size of the terminal.
     pub size: Option<TerminalSize>,
     /// Input to type, in order.
     pub input: Vec<TypedInput>,
@@ -115,7 +115,7 @@ pub enum TypedInput {
     Key(KeyChord),
     /// Text as it is.
     Text(String),
-    /// Text from elsewhere.
+    /// Text to paste.
     Paste(String),
 }
 
@@ -136,12 +136,12 @@ impl ScreenWait {
             WaitFor::Gone(text) => Self::Gone(variables.fill(text).into_owned()),
             WaitFor::Matches(pattern) => {
                 let pattern = variables.fill_pattern(pattern);
-                Self::Matches(Regex::new(&pattern).map_err(|e| format!("no pattern: {e}"))?)
+                Self::Matches(Regex::new(&pattern).map_err(|e| format!("invalid pattern: {e}"))?)
             }
         })
     }
 
-    /// Whether the screen shows it.
+    /// Whether the screen meets the condition.
     pub fn is_met(&self, screen: &str) -> bool {
         match self {
             Self::Text(text) => shows(screen, text),
@@ -151,7 +151,7 @@ impl ScreenWait {
     }
 }
 
-/// Whether a person who looks at the screen sees this text.
+/// Whether a person would see this text on the screen.
 fn shows(screen: &str, text: &str) -> bool {
     screen.contains(text) || Rendering::Screen.seen(screen).contains(&Rendering::Screen.seen(text))
 }
@@ -181,7 +181,7 @@ impl TuiInput {
         })
     }
 
-    /// What is recorded of it.
+    /// Record of the input.
     fn sent(&self) -> SentRecord {
         let mut text = String::new();
         if let Some(program) = &self.program {
@@ -211,7 +211,7 @@ impl TuiInput {
     }
 }
 
-/// What programs are told about the terminal unless the step says otherwise.
+/// Default environment variables that describe the terminal.
 const OURS: [(&str, &str); 2] = [("TERM", "xterm-256color"), ("LANG", "C.UTF-8")];
 
 fn env(written: &IndexMap<String, String>, variables: &Variables) -> IndexMap<String, String> {

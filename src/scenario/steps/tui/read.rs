@@ -15,11 +15,11 @@ use crate::scenario::values::variables::placeholders;
 const WIDEST: u16 = 1000;
 const HIGHEST: u16 = 500;
 
-/// Reads it from a file.
+/// Reads a `tui` step.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Tui> {
     let entries = reader.entries(node, "`tui`")?;
     if entries.is_empty() {
-        reader.complain(Code::ScenarioMissing, node, "`tui` does nothing").help =
+        reader.complain(Code::ScenarioMissing, node, "`tui` has no action").help =
             Some("start with `command: …`".into());
     }
     let command = given(node, "command").and_then(|_| reader.required(node, "command", "a terminal"));
@@ -52,7 +52,7 @@ pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Tui> {
     })
 }
 
-/// What `assert_screen` and `assert_absent` say, as assertions.
+/// The assertions of `assert_screen` and `assert_absent`.
 pub fn assertions(node: &YamlNode) -> Vec<Assertion> {
     let mut out = Vec::new();
     for (key, rule) in
@@ -65,7 +65,7 @@ pub fn assertions(node: &YamlNode) -> Vec<Assertion> {
     out
 }
 
-/// Nothing, one value, or a list of them.
+/// No value, one value, or a list.
 fn several(node: Option<&YamlNode>) -> Vec<&YamlNode> {
     match node.map(|node| (&node.kind, node)) {
         None => Vec::new(),
@@ -96,7 +96,7 @@ fn size(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<TerminalSize> {
 
 fn side(reader: &mut NodeReader<'_>, node: &YamlNode, key: &str, most: u16) -> Option<NonZeroU16> {
     let Some(value) = given(node, key) else {
-        reader.complain(Code::ScenarioMissing, node, format!("`size` needs `{key}`"));
+        reader.complain(Code::ScenarioMissing, node, format!("`{key}` is missing: `size` needs it"));
         return None;
     };
     let number = value.to_json().as_u64().and_then(|number| u16::try_from(number).ok());
@@ -127,7 +127,11 @@ fn wait_for(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WaitFor> {
             {
                 let reason = error.to_string();
                 let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                reader.complain(Code::ScenarioPattern, value, format!("no regular expression: {reason}"));
+                reader.complain(
+                    Code::ScenarioPattern,
+                    value,
+                    format!("invalid regular expression: {reason}"),
+                );
             }
             Some(WaitFor::Matches(text))
         }

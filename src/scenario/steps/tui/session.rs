@@ -12,41 +12,41 @@ use crate::scenario::ports::{ServiceTerminal, Shell, TerminalEvent, TerminalProg
 use crate::scenario::values::{KeptContent, WrittenDuration};
 use crate::value::Value;
 
-/// How long the first sign of life of a program is waited for at most.
+/// Longest wait for the first output of a program.
 const FIRST_SIGN: Duration = Duration::from_secs(2);
 
-/// How long the answer to what was typed is waited for at most.
+/// Longest wait for output after typing.
 const REACTION: Duration = Duration::from_millis(300);
 
-/// The pause between two keys: nobody types faster than a key repeats that is held down.
+/// Pause between two keys, the repeat rate of a key that is held down.
 const PACE: Duration = Duration::from_millis(30);
 
-/// Pieces of output that may have gathered since the last step.
+/// Most pieces of output that are read at the beginning of a step.
 const GATHERED: usize = 64;
 
-/// Most bytes that the terminal answers in one step: a program may ask without end and read no answer.
+/// Most bytes of terminal answers in one step: a program may send queries without end and read no answer.
 const ANSWERED: usize = 64 << 10;
 
-/// Most bytes kept of what is told.
+/// Most bytes of the answer that are kept.
 const KEPT: usize = 1 << 20;
 
-/// A program in a terminal and what its screen shows.
+/// A program in a terminal, with its screen.
 pub struct TuiSession {
     terminal: Box<dyn ServiceTerminal>,
     emulator: Emulator,
     answered: usize,
-    /// When something came last.
+    /// Time of the last output.
     last: Option<Millis>,
     ended: Option<ProgramEnd>,
 }
 
-/// How a program ended.
+/// End of a program.
 #[derive(Clone, Copy)]
 struct ProgramEnd {
     code: Option<i64>,
 }
 
-/// The time that is left for a step.
+/// Time limit of a step.
 pub struct TimeLimit {
     pause: Sleep,
     span: Duration,
@@ -55,13 +55,13 @@ pub struct TimeLimit {
 }
 
 impl TimeLimit {
-    /// `span` from now on.
+    /// A limit of `span` from now on.
     pub fn new(span: Duration, clock: &dyn Clock) -> Self {
         let ends = clock.now().saturating_add(millis(span));
         Self { pause: clock.sleep(span), span, ends, is_over: false }
     }
 
-    /// How much is left.
+    /// Remaining time.
     fn left(&self, clock: &dyn Clock) -> Duration {
         if self.is_over {
             Duration::ZERO
@@ -78,15 +78,15 @@ impl TimeLimit {
     }
 }
 
-/// What a session is to do, and how long it may take.
+/// Actions for a session and their time limit.
 pub struct SessionInput<'a> {
-    /// What.
+    /// The actions.
     pub act: &'a TuiInput,
     /// The time.
     pub clock: &'a dyn Clock,
-    /// How much of it.
+    /// Time limit.
     pub limit: &'a mut TimeLimit,
-    /// Where the program runs.
+    /// Service in which the program runs.
     pub shell: &'a dyn Shell,
 }
 
@@ -100,13 +100,13 @@ impl TuiSession {
         let emulator = Emulator::new(program.size);
         let opened = tokio::select! {
             opened = shell.terminal(program) => opened.map_err(|e| e.to_string()),
-            () = limit.over() => Err(format!("it had not started after {}", WrittenDuration(limit.span))),
+            () = limit.over() => Err(format!("it did not start within {}", WrittenDuration(limit.span))),
         };
         let terminal = opened.map_err(|reason| format!("the command could not be run: {reason}"))?;
         Ok(Self { terminal, emulator, answered: 0, last: None, ended: None })
     }
 
-    /// Does a step and tells what is seen then, also where it could not be done.
+    /// Carries out the actions and returns the screen afterwards, also after an error.
     pub async fn work(
         &mut self,
         begins: bool,
@@ -128,8 +128,8 @@ impl TuiSession {
         let act = work.act;
         let looks_first = matches!(act.wait, None | Some(ScreenWait::Gone(_)));
         if begins && (looks_first || !act.input.is_empty()) {
-            // A program that is still making itself at home may throw away what was typed too early. Who takes the
-            // screen as it is does not wait for one that may have nothing to say.
+            // A program that is still starting may discard early input, so wait for its first output. A
+            // step with `settle: 0s` takes the screen as it is and does not wait.
             if !act.settle.is_zero() {
                 self.sign(FIRST_SIGN, work).await;
             }
@@ -148,7 +148,7 @@ impl TuiSession {
             }
         }
         if act.wait_exit && !self.until(work, |session| session.ended.is_some()).await {
-            return Err(format!("the program had not ended after {}", WrittenDuration(work.limit.span)));
+            return Err(format!("the program did not end within {}", WrittenDuration(work.limit.span)));
         }
         Ok(())
     }
@@ -161,7 +161,8 @@ impl TuiSession {
             if let Some(ended) = self.ended {
                 return Err(format!("nothing can be typed: the program {ended}"));
             }
-            // What does not fit is not typed at once: a program reads keys that come together as something else.
+            // Keys that do not fit into the time limit are not typed without pauses: a program reads keys
+            // that arrive together as something else.
             let typed = act.input.len() - left.len() - 1;
             let time = work.limit.left(work.clock);
             if time.is_zero() || typed == 0 && time < shortest {
@@ -184,7 +185,7 @@ impl TuiSession {
             TypedInput::Paste(text) => {
                 let text = text.replace("\r\n", "\r").replace('\n', "\r");
                 if self.emulator.marks_pastes() {
-                    // What is pasted must not be able to say that the paste is over.
+                    // Pasted text must not be able to end the paste mode.
                     format!("\x1b[200~{}\x1b[201~", text.replace('\x1b', "")).into_bytes()
                 } else {
                     text.into_bytes()
@@ -193,7 +194,7 @@ impl TuiSession {
         }
     }
 
-    /// Takes in what has gathered since the last step.
+    /// Processes the output since the last step.
     fn catch_up(&mut self, clock: &dyn Clock) {
         for _ in 0..GATHERED {
             if self.ended.is_some() {
@@ -206,11 +207,11 @@ impl TuiSession {
         }
     }
 
-    /// Takes in what comes next.
+    /// Processes the next event.
     async fn take_in(&mut self, clock: &dyn Clock) {
         let shown = self.terminal.next().await;
         self.show(shown, clock);
-        // A flood must not keep the clock from being looked at.
+        // Continuous output must not prevent timeouts.
         tokio::task::yield_now().await;
     }
 
@@ -228,7 +229,7 @@ impl TuiSession {
         }
     }
 
-    /// Waits for anything to come, for at most `span`.
+    /// Waits for any output, for at most `span`.
     async fn sign(&mut self, span: Duration, work: &mut SessionInput<'_>) {
         if self.ended.is_none() {
             tokio::select! {
@@ -239,7 +240,7 @@ impl TuiSession {
         }
     }
 
-    /// Lets `span` pass, and takes in what comes meanwhile.
+    /// Waits for `span` while processing output.
     async fn pause(&mut self, span: Duration, work: &mut SessionInput<'_>) {
         let mut over = work.clock.sleep(span);
         while self.ended.is_none() && !work.limit.is_over {
@@ -252,7 +253,7 @@ impl TuiSession {
         }
     }
 
-    /// Waits until nothing has come for as long as the step says; false where that does not happen in time.
+    /// Waits until there was no output for the `settle` time; returns false if that does not happen in time.
     async fn settle(&mut self, work: &mut SessionInput<'_>) -> bool {
         if work.act.settle.is_zero() || work.limit.is_over {
             self.catch_up(work.clock);
@@ -276,7 +277,7 @@ impl TuiSession {
         quiet || self.ended.is_some()
     }
 
-    /// Waits until `done`; false where that does not happen in time or before the program ends.
+    /// Waits until `done`; returns false if that does not happen in time or before the program ends.
     async fn until(&mut self, work: &mut SessionInput<'_>, done: impl Fn(&Self) -> bool) -> bool {
         loop {
             if done(self) {
@@ -298,7 +299,7 @@ impl TuiSession {
             ScreenWait::Matches(pattern) => {
                 format!("nothing that matches `{pattern}` appeared on the screen")
             }
-            ScreenWait::Gone(text) => format!("`{text}` did not go from the screen"),
+            ScreenWait::Gone(text) => format!("`{text}` did not disappear from the screen"),
         };
         match self.ended {
             Some(ended) => format!("{what} before the program {ended}"),
@@ -345,13 +346,14 @@ impl TuiSession {
     }
 }
 
-/// The least time between the first and the last input of a step.
+/// Minimum time between the first and the last input of a step.
 fn shortest(act: &TuiInput) -> Duration {
     let others = act.input.split_last().map_or(&[][..], |(_, others)| others);
     others.iter().map(|input| after(input, act)).sum()
 }
 
-/// The pause after an input. What comes soon after Escape is read as one key with it, so a program first waits for that.
+/// Pause after an input. It is longer after Escape, because programs read input that follows soon as one
+/// key with it.
 fn after(input: &TypedInput, act: &TuiInput) -> Duration {
     let is_open = match input {
         TypedInput::Key(chord) => chord.is_open(),
@@ -390,7 +392,8 @@ impl fmt::Display for ProgramEnd {
     }
 }
 
-/// How the text of a screen looks: what most of it does, then what looks different, one run of text a line.
+/// Description of the styles of a screen: the most common style, then the runs with other styles, one per
+/// line.
 fn looks(styles: &Value) -> String {
     let runs = styles["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut lengths: IndexMap<String, usize> = IndexMap::new();
@@ -408,7 +411,7 @@ fn looks(styles: &Value) -> String {
     text
 }
 
-/// Colours and attributes in words, nothing where it looks plain.
+/// Colours and attributes in words; empty for plain text.
 fn look(run: &Value) -> String {
     let color = |key: &str| {
         let color = &run[key];

@@ -1,4 +1,4 @@
-//! What `tui` is among the step types.
+//! Registration of the step type `tui`.
 
 use futures_util::future::BoxFuture;
 
@@ -41,7 +41,7 @@ impl StepAction for Tui {
     }
 
     fn vacuous(&self) -> [Option<StepAnswer>; 2] {
-        // Nothing is ever seen of it.
+        // This program never shows anything.
         let waits = matches!(&self.wait_for, Some(wait) if !wait.is_for_absence());
         [127, 0].map(|code| {
             let parts = vec![("screen", "".into()), ("exit_code", code.into()), ("title", "".into())];
@@ -56,7 +56,7 @@ fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     }
     let NodeKind::Table(entries) = &node.kind else { return };
     if entries.iter().all(|(key, _)| key.text() == Some("timeout")) {
-        linter.say(Code::LintTuiNothing, node, "this `tui` does nothing");
+        linter.say(Code::LintTuiNothing, node, "this `tui` has no action");
     }
     if node.get("command").is_some() {
         linter.needs(Code::LintTuiCommand, node, "`tui`", "command");

@@ -1,20 +1,21 @@
-//! What a peer says in its close frame, as it came: the library replaces codes that it does not know.
+//! Reads the close frame of a peer as it was sent, because the library replaces unknown codes.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio::io::AsyncRead;
 use tokio_util::io::InspectReader;
 
-/// Code and reason of a close frame, once there was one.
+/// Code and reason of the close frame, once received.
 pub type CloseSent = Arc<OnceLock<(u16, String)>>;
 
 /// The opcode of a close frame.
 const CLOSE: u8 = 8;
 
-/// A stream whose bytes are looked at as they are read.
+/// A stream whose bytes are inspected as they are read.
 pub type WatchedStream<S> = InspectReader<S, Box<dyn FnMut(&[u8]) + Send>>;
 
-/// `stream`, at the beginning of a frame, and where what its first close frame says will be.
+/// Wraps `stream`, which is at the beginning of a frame. The second value will have the content of its
+/// first close frame.
 pub fn watched<S>(stream: S) -> (WatchedStream<S>, CloseSent)
 where
     S: AsyncRead,
@@ -24,14 +25,14 @@ where
     (InspectReader::new(stream, Box::new(move |bytes: &[u8]| frames.pass(bytes))), said)
 }
 
-/// Where a stream is among its frames.
+/// State of the frame parser.
 #[derive(Default)]
 struct Frames {
-    /// What there is of the head of a frame.
+    /// Received part of the head of a frame.
     head: Vec<u8>,
-    /// What is left of the payload of a frame whose head is complete.
+    /// Remaining payload of a frame with a complete head, in bytes.
     left: u64,
-    /// The payload of a close frame.
+    /// Payload of a close frame.
     close: Option<Vec<u8>>,
     said: CloseSent,
 }
@@ -56,7 +57,7 @@ impl Frames {
         }
     }
 
-    /// Begins the payload where the head is complete: two bytes, more of the length, and the mask.
+    /// Starts the payload if the head is complete: two bytes, an extended length, and the mask.
     fn begin(&mut self) {
         let (&[first, second], more) = self.head.split_at(2.min(self.head.len())) else { return };
         let wide = match second & 0x7f {
@@ -75,7 +76,7 @@ impl Frames {
         self.end();
     }
 
-    /// Keeps what a close frame says, once its payload is complete.
+    /// Saves the content of a close frame once its payload is complete.
     fn end(&mut self) {
         if self.left > 0 {
             return;

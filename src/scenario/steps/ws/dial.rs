@@ -34,40 +34,40 @@ use crate::value::Value;
 /// Most bytes of one message and of one frame.
 const LARGEST: usize = 16 << 20;
 
-/// Most bytes of the answer that refuses a handshake.
+/// Most bytes of an answer that refuses a handshake.
 const REFUSAL: usize = 8 << 10;
 
-/// A connection as the library has it.
+/// Connection of the library.
 pub type Socket = WebSocketStream<WatchedStream<TokioIo<Upgraded>>>;
 
-/// A connection that was made.
+/// An open connection.
 pub struct OpenSocket {
     /// The connection.
     pub socket: Socket,
-    /// What the peer says when it closes the connection.
+    /// Content of the peer's close frame.
     pub said: CloseSent,
     /// Headers of the handshake, by lower-case name.
     pub headers: Value,
-    /// The subprotocol that was agreed on.
+    /// Negotiated subprotocol.
     pub protocol: Option<String>,
 }
 
-/// Why there is no connection.
+/// Reason why a connection could not be opened.
 pub enum HandshakeError {
-    /// The server answered something else.
+    /// The server refused the handshake with an HTTP answer.
     Answer {
-        /// Its HTTP status.
+        /// HTTP status.
         status: u16,
         /// Headers by lower-case name.
         headers: Value,
-        /// The beginning of its body.
+        /// Beginning of the body.
         body: String,
     },
-    /// There is no answer that could be understood.
+    /// There was no valid answer.
     Broken(String),
 }
 
-/// Connects within `limit`. Over TLS, `trusted` says whom to trust and which certificate to show.
+/// Connects within `limit`. For TLS, `trusted` has the trusted certificates and the client certificate.
 pub async fn dial(
     url: &Url,
     request: HandshakeRequest,
@@ -120,7 +120,7 @@ async fn answer(
     let name =
         ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not a server's name"))?;
     let stream = connector.connect(name, stream).await;
-    // What is wrong with TLS comes as an error of the socket.
+    // TLS errors are reported as socket errors.
     let stream = stream.map_err(|e| format!("no connection: {}", tls::reason(e.to_string())))?;
     shake(stream, request).await
 }
@@ -139,16 +139,16 @@ async fn shake(
     sender.send_request(request).await.map_err(failed)
 }
 
-/// What went wrong in a handshake, in words that do not change with the place where it does.
+/// A message for a failed handshake that does not depend on the point of failure.
 fn broken(error: &hyper::Error) -> String {
     let of_socket = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     if error.is_incomplete_message() || error.is_closed() || of_socket.is_some() {
-        return "the connection broke off".to_owned();
+        return "the connection was lost".to_owned();
     }
     describe(error)
 }
 
-/// Why a socket could not be opened, without addresses.
+/// A message for a socket that could not be opened, without addresses.
 fn refused(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "it was refused".to_owned(),
@@ -157,7 +157,7 @@ fn refused(error: &io::Error) -> String {
     }
 }
 
-/// The answer that refuses a handshake, with as much of its body as comes in time.
+/// The answer that refuses a handshake, with the part of its body that arrives in time.
 async fn refusal(response: hyper::Response<Incoming>, mut late: Sleep) -> HandshakeError {
     let (head, mut incoming) = response.into_parts();
     let mut body = Vec::new();
@@ -180,13 +180,13 @@ async fn refusal(response: hyper::Response<Incoming>, mut late: Sleep) -> Handsh
     body.truncate(REFUSAL);
     let mut body = String::from_utf8_lossy(&body).into_owned();
     if !is_whole {
-        // What came after it is not known.
+        // The rest is unknown.
         body.push('…');
     }
     HandshakeError::Answer { status: head.status.as_u16(), headers: table(&head.headers), body }
 }
 
-/// Headers by name, sorted; several values of one name joined, bytes that are no UTF-8 replaced.
+/// Headers by name, sorted; several values of one name joined, invalid UTF-8 replaced.
 fn table(headers: &HeaderMap) -> Value {
     let mut names: Vec<&HeaderName> = headers.keys().collect();
     names.sort_unstable_by_key(|name| name.as_str());
@@ -197,12 +197,12 @@ fn table(headers: &HeaderMap) -> Value {
     Value::Object(names.into_iter().map(|name| (name.to_string(), values(name).into())).collect())
 }
 
-/// How browsers write the beginning of the names of a handshake's headers, and how the library does. Names are the same in
-/// any case, but not every server knows that.
+/// Prefix of the handshake headers as browsers write it, and as the library does. Header names are
+/// case-insensitive, but not for every server.
 const NAME: &[u8] = b"\r\nSec-WebSocket-";
 const WRITTEN: &[u8] = b"\r\nSec-Websocket-";
 
-/// A stream on which the names of a handshake's headers are written as browsers write them.
+/// A stream that writes the names of the handshake headers as browsers do.
 struct HeaderCase<S> {
     inner: S,
     is_head: bool,

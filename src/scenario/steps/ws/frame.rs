@@ -20,11 +20,11 @@ pub enum WsPayload {
     Base64(String),
     /// Bytes in hexadecimal digits.
     Hex(String),
-    /// What a file has, in base64: text if it is UTF-8, else bytes. Nothing is filled in.
+    /// Content of a file, in base64: text if it is UTF-8, otherwise bytes. No variables are filled in.
     File(String),
 }
 
-/// A message as it is on the wire.
+/// A message as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WsMessage {
     /// Text.
@@ -50,7 +50,7 @@ impl WsPayload {
 }
 
 impl WsMessage {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub fn length(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -58,7 +58,7 @@ impl WsMessage {
         }
     }
 
-    /// It as JSON: what it is where it is JSON, else its text, or its bytes in base64.
+    /// The message as JSON: its JSON value, otherwise its text, or its bytes in base64.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Text(text) => written::parse_part(text).unwrap_or_else(|_| text.as_str().into()),
@@ -66,7 +66,7 @@ impl WsMessage {
         }
     }
 
-    /// What stands for it where it is the only one: its own text, so that no number in it changes its look.
+    /// The form of a single message: its text, so that numbers in it are unchanged.
     pub fn alone(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
@@ -108,7 +108,7 @@ fn to_base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Reads base64, with or without padding, of either alphabet.
+/// Decodes base64, with or without padding, in either alphabet.
 fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     let (mut bits, mut held) = (0_u32, 0);
@@ -120,7 +120,7 @@ fn from_base64(text: &str) -> Result<Vec<u8>, String> {
         };
         let value = LETTERS.iter().position(|known| *known == letter);
         let value = value.and_then(|value| u32::try_from(value).ok());
-        let value = value.ok_or_else(|| format!("`{}` is no letter of base64", char::from(letter)))?;
+        let value = value.ok_or_else(|| format!("`{}` is not a base64 character", char::from(letter)))?;
         bits = bits << 6 | value;
         held += 6;
         if held >= 8 {
@@ -131,7 +131,7 @@ fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     if held == 6 { Err("the base64 text ends in the middle of a byte".to_owned()) } else { Ok(bytes) }
 }
 
-/// Reads pairs of hexadecimal digits; blanks between them are of no meaning.
+/// Decodes pairs of hexadecimal digits; blanks are ignored.
 fn from_hex(text: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<char> = text.chars().filter(|c| !c.is_whitespace()).collect();
     if digits.len() % 2 == 1 {
@@ -139,7 +139,7 @@ fn from_hex(text: &str) -> Result<Vec<u8>, String> {
     }
     let digit = |c: char| {
         let value = c.to_digit(16).and_then(|value| u8::try_from(value).ok());
-        value.ok_or_else(|| format!("`{c}` is no hexadecimal digit"))
+        value.ok_or_else(|| format!("`{c}` is not a hexadecimal digit"))
     };
     let byte = |pair: &[char]| Ok(digit(pair[0])? << 4 | digit(pair[1])?);
     digits.chunks(2).map(byte).collect()

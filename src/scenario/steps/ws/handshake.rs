@@ -1,4 +1,4 @@
-//! The handshake of a WebSocket by RFC 6455: what is asked, and whether the answer agrees.
+//! The WebSocket handshake of RFC 6455: the request, and the check of the answer.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 /// The request of a handshake.
 pub type HandshakeRequest = hyper::Request<Empty<Bytes>>;
 
-/// The request of a handshake at `url`, with `path` in the place of its own where that is given.
+/// The request of a handshake at `url`, with `path` instead of its own if given.
 pub fn request(
     url: &Url,
     path: Option<&str>,
@@ -46,9 +46,9 @@ pub fn request(
     let offered = (!protocols.is_empty()).then(|| ("sec-websocket-protocol", protocols.join(", ")));
     for (name, value) in written.chain(offered) {
         let named =
-            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))?;
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not a header name"))?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-            format!("the value of the header `{name}` holds a line break or control character")
+            format!("the value of the header `{name}` contains a line break or control character")
         })?;
         own.insert(named, value);
     }
@@ -66,7 +66,7 @@ fn basic(url: &Url) -> Option<String> {
     Some(format!("Basic {}", STANDARD.encode(pair)))
 }
 
-/// What the answer to a handshake has to agree with.
+/// Values of a request that its answer must match.
 pub struct HandshakeOptions {
     accept: String,
     protocols: Vec<String>,
@@ -74,7 +74,7 @@ pub struct HandshakeOptions {
 }
 
 impl HandshakeOptions {
-    /// What `request` asks for.
+    /// The values of `request`.
     pub fn of(request: &HandshakeRequest) -> Self {
         let key = request.headers().get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
         Self {
@@ -84,10 +84,10 @@ impl HandshakeOptions {
         }
     }
 
-    /// The subprotocol that was agreed on, or why an answer that switches protocols does not agree.
+    /// The negotiated subprotocol, or why an answer that switches protocols does not match.
     pub fn agreed(&self, version: Version, headers: &HeaderMap) -> Result<Option<String>, String> {
         if version < Version::HTTP_11 {
-            return Err(format!("the answer is {version:?}, which has no upgrades"));
+            return Err(format!("the answer is {version:?}, which does not support upgrades"));
         }
         let names =
             |name, token: &str| list(headers, name).iter().any(|item| item.eq_ignore_ascii_case(token));
@@ -100,8 +100,10 @@ impl HandshakeOptions {
         let mut accepts = headers.get_all(SEC_WEBSOCKET_ACCEPT).iter();
         let accept = accepts.next().filter(|_| accepts.next().is_none());
         if accept.is_none_or(|accept| accept.as_bytes() != self.accept.as_bytes()) {
-            return Err("the header `Sec-WebSocket-Accept` of the answer does not fit the key that was sent"
-                .to_owned());
+            return Err(
+                "the header `Sec-WebSocket-Accept` of the answer does not match the key that was sent"
+                    .to_owned(),
+            );
         }
         if let Some(other) = extensions(headers).iter().find(|name| !self.extensions.contains(name)) {
             return Err(format!("the server uses the extension `{other}`, which was not offered"));
@@ -111,11 +113,11 @@ impl HandshakeOptions {
             [] if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) => {
                 Err("the header `Sec-WebSocket-Protocol` of the answer names no subprotocol".to_owned())
             }
-            // A server need not take one.
+            // A server need not choose one.
             [] => Ok(None),
             [one] if self.protocols.contains(one) => Ok(Some(one.clone())),
-            [_] => Err("the server took a subprotocol that was not offered".to_owned()),
-            [..] => Err("the server took several subprotocols".to_owned()),
+            [_] => Err("the server chose a subprotocol that was not offered".to_owned()),
+            [..] => Err("the server chose several subprotocols".to_owned()),
         }
     }
 }
@@ -185,7 +187,7 @@ mod tests {
             (&plain, Version::HTTP_10, ("x", "y"), "HTTP/1.0"),
             (&plain, http, ("upgrade", "h2c"), "no header `Upgrade: websocket`"),
             (&plain, http, ("connection", "keep-alive, upgraded"), "does not name `Upgrade`"),
-            (&plain, http, ("sec-websocket-accept", "AAAA"), "does not fit the key"),
+            (&plain, http, ("sec-websocket-accept", "AAAA"), "does not match the key"),
             (
                 &plain,
                 http,

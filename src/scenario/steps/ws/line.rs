@@ -14,8 +14,8 @@ use super::dial::{OpenSocket, Socket};
 use super::frame::WsMessage;
 use crate::value::Value;
 
-/// Most messages that wait to be looked at, and most bytes of them. What comes beyond that waits on the wire while a step
-/// receives; otherwise it is dropped and counted, so that pings are answered.
+/// Most messages in the buffer, and most bytes of them. While a step receives, further messages wait in the
+/// network; otherwise they are dropped and counted, so that pings are still answered.
 const WAITING: usize = 10_000;
 const BYTES: usize = 16 << 20;
 
@@ -25,31 +25,31 @@ pub const VANISHED: u16 = 1006;
 /// The code of a close frame without a code.
 const NONE: u16 = 1005;
 
-/// A connection. What it receives is taken in while nobody looks, and pings are answered; dropped, it is closed.
+/// A connection. It receives messages and answers pings also while no step reads. Dropping it closes it.
 pub struct WsConnection {
     /// Headers of the handshake, by lower-case name.
     pub headers: Value,
-    /// The subprotocol that was agreed on.
+    /// Negotiated subprotocol.
     pub protocol: Option<String>,
     inbox: Arc<ReceiveBuffer>,
     sink: SplitSink<Socket, Message>,
     reader: JoinHandle<()>,
 }
 
-/// How a connection ended.
+/// End of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WsEnd {
-    /// The code that the peer sent, [`VANISHED`] where it sent none.
+    /// Code that the peer sent; [`VANISHED`] if there was no close frame.
     pub code: u16,
-    /// The reason that the peer sent, or what happened.
+    /// Reason that the peer sent, or a description of the end.
     pub reason: String,
 }
 
-/// What comes next on a connection.
+/// Next event of a connection.
 pub enum NextFrame {
     /// A message.
     Message(WsMessage),
-    /// There will be nothing any more.
+    /// The connection has ended.
     Ended(WsEnd),
 }
 
@@ -62,7 +62,7 @@ struct ReceiveBuffer {
 
 #[derive(Default)]
 struct Received {
-    /// Whether a step receives.
+    /// Whether a step is receiving.
     is_read: bool,
     waiting: VecDeque<WsMessage>,
     bytes: usize,
@@ -71,7 +71,7 @@ struct Received {
 }
 
 impl WsConnection {
-    /// Takes over a connection that was made.
+    /// Starts to receive on an open connection.
     pub fn new(dialled: OpenSocket) -> Self {
         let OpenSocket { socket, said, headers, protocol } = dialled;
         let (sink, stream) = socket.split();
@@ -80,13 +80,13 @@ impl WsConnection {
         Self { headers, protocol, inbox, sink, reader }
     }
 
-    /// Receives: as long as this is kept, nothing is dropped.
+    /// Starts receiving: while the value exists, no message is dropped.
     pub fn receiving(&self) -> Receiving {
         self.inbox.lock().is_read = true;
         Receiving(self.inbox.clone())
     }
 
-    /// What comes next; nothing is lost where the future is dropped.
+    /// The next event. Nothing is lost if the future is dropped.
     pub async fn next(&self) -> NextFrame {
         loop {
             if let Some(next) = self.inbox.take() {
@@ -96,12 +96,12 @@ impl WsConnection {
         }
     }
 
-    /// How many messages were dropped since the last call because too many waited.
+    /// Number of messages that were dropped since the last call because the buffer was full.
     pub fn dropped(&self) -> u64 {
         std::mem::take(&mut self.inbox.lock().dropped)
     }
 
-    /// How it ended, if it has.
+    /// The end, if it has ended.
     pub fn end(&self) -> Option<WsEnd> {
         self.inbox.lock().end.clone()
     }
@@ -114,10 +114,10 @@ impl WsConnection {
             .map_err(|e| self.end().map_or_else(|| why(&e), |end| end.to_string()))
     }
 
-    /// Says that the connection is to be closed, and waits until the peer has said so, too.
+    /// Sends a close frame and waits for that of the peer.
     pub async fn close(&mut self, code: u16, reason: &str) -> WsEnd {
         let frame = CloseFrame { code: code.into(), reason: reason.to_owned().into() };
-        // One that is closed already says so below.
+        // A connection that is already closed is handled below.
         let _ = self.sink.send(Message::Close(Some(frame))).await;
         loop {
             if let Some(end) = self.end() {
@@ -127,7 +127,7 @@ impl WsConnection {
         }
     }
 
-    /// Says farewell without waiting for an answer.
+    /// Sends a close frame without waiting for an answer.
     pub fn part(mut self) {
         let _ = self.sink.send(Message::Close(None)).now_or_never();
     }
@@ -166,7 +166,7 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Takes a message in, once there is room for it.
+    /// Adds a message to the buffer, once there is room.
     async fn put(&self, frame: WsMessage) {
         while !self.has_place(&frame) {
             self.room.notified().await;
@@ -182,7 +182,7 @@ impl ReceiveBuffer {
         self.news.notify_one();
     }
 
-    /// Whether nothing is to be waited for: there is room, or nothing makes any.
+    /// Whether there is no need to wait: there is room, or no step reads.
     fn has_place(&self, frame: &WsMessage) -> bool {
         let received = self.lock();
         !received.is_read || received.has_room(frame)
@@ -201,7 +201,7 @@ impl Received {
     }
 }
 
-/// Takes in all that comes until the connection ends. Reading answers pings and close frames.
+/// Receives messages until the connection ends. Reading also answers pings and close frames.
 async fn take_in(mut stream: SplitStream<Socket>, said: CloseSent, inbox: Arc<ReceiveBuffer>) {
     while let Some(message) = stream.next().await {
         match message {
@@ -212,11 +212,11 @@ async fn take_in(mut stream: SplitStream<Socket>, said: CloseSent, inbox: Arc<Re
             Err(error) => inbox.finish(WsEnd { code: VANISHED, reason: why(&error) }),
         }
     }
-    inbox.finish(WsEnd { code: VANISHED, reason: "the connection broke off".to_owned() });
+    inbox.finish(WsEnd { code: VANISHED, reason: "the connection was lost".to_owned() });
 }
 
 impl WsEnd {
-    /// The end that the library tells as `frame`, where the peer `said` this.
+    /// The end for the close `frame` of the library; `said` is the frame as the peer sent it.
     fn of(frame: Option<CloseFrame>, said: Option<&(u16, String)>) -> Self {
         match (frame, said) {
             (_, Some((code, reason))) => Self { code: *code, reason: reason.clone() },
@@ -233,17 +233,17 @@ impl std::fmt::Display for WsEnd {
     }
 }
 
-/// What went wrong, in words that do not change with the place where it does.
+/// A message for an error that does not depend on the point of failure.
 fn why(error: &Error) -> String {
     match error {
         Error::Io(_)
         | Error::ConnectionClosed
         | Error::AlreadyClosed
         | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing) => {
-            "the connection broke off".to_owned()
+            "the connection was lost".to_owned()
         }
         Error::Capacity(_) => "a message is longer than 16 MiB".to_owned(),
-        Error::Utf8(_) => "a text message is no UTF-8".to_owned(),
+        Error::Utf8(_) => "a text message is not UTF-8".to_owned(),
         other => other.to_string(),
     }
 }
@@ -260,7 +260,7 @@ mod tests {
             inbox.put(large()).await;
         }
         let counts = |received: &Received| (received.waiting.len(), received.dropped);
-        assert_eq!(counts(&inbox.lock()), (16, 4), "nothing receives");
+        assert_eq!(counts(&inbox.lock()), (16, 4), "no step is receiving");
         inbox.lock().is_read = true;
         let receiving = Receiving(inbox.clone());
         let puts = inbox.clone();

@@ -1,6 +1,6 @@
-//! The step type `ws`: WebSocket connections by name.
-//! Start with [`Ws`] (what a step says), then `play.rs` (what is done); `line.rs` is one connection and what it has
-//! received, `dial.rs` how it is made, `handshake.rs` what is asked and agreed on then, `frame.rs` one message.
+//! The step type `ws`: WebSocket connections by name. Start with [`Ws`] (the step as written), then
+//! `play.rs` (how it runs). `line.rs` is one connection with its buffer, `dial.rs` opens it, `handshake.rs`
+//! negotiates, `frame.rs` is one message.
 
 mod closing;
 mod dial;
@@ -26,18 +26,18 @@ use crate::scenario::values::WrittenDuration;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ws {
-    /// Where to connect: a path at the target, or a whole `ws://` or `wss://` URL. Without it the step uses the
-    /// connection that is open.
+    /// URL to connect to: a path on the target, or a complete `ws://` or `wss://` URL. Without it, the step
+    /// uses the open connection.
     #[serde(default)]
     pub url: Option<String>,
-    /// The name of the connection.
+    /// Name of the connection.
     #[serde(default = "default_id")]
     pub id: String,
     /// Headers of the handshake.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub headers: IndexMap<String, String>,
-    /// Subprotocols that are offered, the best first.
+    /// Offered subprotocols, in order of preference.
     #[serde(default)]
     pub protocols: Vec<String>,
     /// True if a refused handshake is an answer: the step asserts the status.
@@ -52,7 +52,7 @@ pub struct Ws {
     /// Close code and reason; null if the connection stays open.
     #[serde(default)]
     pub close: Option<Close>,
-    /// Time limit of connecting, of sending, and of closing, each.
+    /// Time limit for each of connecting, sending and closing.
     #[serde(default = "ten_seconds")]
     pub timeout: WrittenDuration,
 }
@@ -64,7 +64,7 @@ pub struct Receive {
     /// Maximum number of messages; null if another condition ends the wait.
     #[serde(default)]
     pub count: Option<u64>,
-    /// The last one is one in which this regular expression finds something.
+    /// Regular expression that must match the last message.
     #[serde(default)]
     pub until: Option<String>,
     /// True to wait until the connection is closed.
@@ -79,14 +79,14 @@ pub struct Receive {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Close {
-    /// The code that is sent.
+    /// Close code to send.
     pub code: u16,
-    /// The reason that is sent.
+    /// Reason to send.
     #[serde(default)]
     pub reason: String,
 }
 
-/// Every key it has in a file.
+/// All keys in a file.
 const KEYS: &[&str] =
     &["url", "id", "headers", "protocols", "send", "messages", "receive", "close", "timeout"];
 

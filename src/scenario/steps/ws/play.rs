@@ -29,7 +29,7 @@ use crate::value::Value;
 const MESSAGES: usize = 10_000;
 const BYTES: usize = 16 << 20;
 
-/// Most bytes kept of what is told.
+/// Most bytes of the answer that are kept.
 const KEPT: usize = 1 << 20;
 
 /// Longest text in a record of what was sent, in bytes.
@@ -62,7 +62,7 @@ struct ReceiveLimit {
     count: Option<u64>,
     until: Option<Regex>,
     timeout: Duration,
-    /// Whether that is the time of the step itself, and not what a retry or the scenario leaves of it.
+    /// Whether the limit is that of the step itself, and not the remaining time of a retry or the scenario.
     is_own: bool,
 }
 
@@ -91,7 +91,7 @@ impl StepRunner for WsRunner {
 }
 
 impl WsRunner {
-    /// Plays one step, for at most `left` where a retry limits it.
+    /// Runs one step, for at most `left` if a retry limits it.
     pub async fn play(
         &mut self,
         step: &Ws,
@@ -342,7 +342,8 @@ impl WsInput {
                 count: receive.count,
                 until: match &receive.until {
                     Some(until) => Some(
-                        Regex::new(&variables.fill_pattern(until)).map_err(|e| format!("no pattern: {e}"))?,
+                        Regex::new(&variables.fill_pattern(until))
+                            .map_err(|e| format!("invalid pattern: {e}"))?,
                     ),
                     None => None,
                 },
@@ -361,7 +362,7 @@ impl WsInput {
         })
     }
 
-    /// What is recorded of it. The text leaves out the target, which differs from run to run.
+    /// Record of the input, without the target, which differs from run to run.
     fn sent(&self, step: &Ws, variables: &Variables) -> SentRecord {
         let mut text = format!("WebSocket {}\n", self.id);
         let filled = |name: &str, value: &String| credentials::recorded(name, &variables.fill(value));
@@ -392,7 +393,7 @@ impl WsInput {
     }
 }
 
-/// The URL that `request` goes to, as it is recorded.
+/// The URL of `request` for the record.
 fn shown(url: &Url, request: &HandshakeRequest) -> String {
     let mut place = url.clone();
     place.set_path("");
@@ -401,7 +402,7 @@ fn shown(url: &Url, request: &HandshakeRequest) -> String {
     credentials::recorded_url(&format!("{place}{}", request.uri())).into_owned()
 }
 
-/// Where to connect: always at the target, whatever the URL says.
+/// The URL to connect to, which must be on the target.
 fn address(filled: &str, target: Option<&str>) -> Result<Url, String> {
     let home = target.map(TargetUrl::parse).transpose()?;
     if !is_whole(filled) {
@@ -409,15 +410,15 @@ fn address(filled: &str, target: Option<&str>) -> Result<Url, String> {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         return match url.set_scheme(scheme) {
             Ok(()) => Ok(url),
-            Err(()) => Err(format!("{url} cannot be a WebSocket")),
+            Err(()) => Err(format!("{url} cannot be used for a WebSocket")),
         };
     }
-    let url = Url::parse(filled).map_err(|e| format!("`{filled}` is no URL: {e}"))?;
+    let url = Url::parse(filled).map_err(|e| format!("`{filled}` is not a URL: {e}"))?;
     let home = home.ok_or("there is no target to connect to")?;
     if home.is_home_of_socket(&url) {
         Ok(url)
     } else {
-        Err(format!("{url} is not at the target {}", home.origin()))
+        Err(format!("{url} is not on the target {}", home.origin()))
     }
 }
 
@@ -439,7 +440,7 @@ mod tests {
         assert_eq!(at("wss://h:8443/x").unwrap(), "wss://h:8443/x");
         assert_eq!(at("WSS://h:8443/x").unwrap(), "wss://h:8443/x", "schemes are the same in capitals");
         for other in ["wss://h:9/x", "wss://other:8443/x", "ws://h:8443/x", "ws://127.0.0.1:8443/x"] {
-            assert!(at(other).unwrap_err().contains("is not at the target"), "{other}");
+            assert!(at(other).unwrap_err().contains("is not on the target"), "{other}");
         }
         assert!(address("/chat", None).unwrap_err().contains("no target"));
         assert!(address("ws://h/chat", None).unwrap_err().contains("no target"));

@@ -9,21 +9,21 @@ use crate::scenario::reader::{NodeReader, given, keys};
 use crate::scenario::values::Variables;
 use crate::scenario::values::variables::placeholders;
 
-/// The code that says that all is well.
+/// Close code for a normal end.
 const NORMAL: u16 = 1000;
 
-/// Reads it from a file.
+/// Reads a `ws` step.
 pub fn read(reader: &mut NodeReader<'_>, node: &YamlNode, step: &YamlNode) -> Option<Ws> {
     let entries = reader.entries(node, "`ws`")?;
     if entries.is_empty() {
-        reader.complain(Code::ScenarioMissing, node, "`ws` does nothing").help =
+        reader.complain(Code::ScenarioMissing, node, "`ws` has no action").help =
             Some("start with `url: /path`".into());
     }
     let url = given(node, "url").and_then(|_| reader.required(node, "url", "a WebSocket"));
     if url.is_none() {
         for key in ["headers", "protocols"] {
             if let Some(value) = given(node, key) {
-                let message = format!("`{key}` is of use only where the step connects");
+                let message = format!("`{key}` has an effect only if the step connects");
                 reader.complain(Code::ScenarioValue, value, message).help = Some("add `url`".into());
             }
         }
@@ -54,7 +54,7 @@ fn protocols(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<String> {
 fn payloads(reader: &mut NodeReader<'_>, node: &YamlNode) -> Vec<WsPayload> {
     let (one, several) = (given(node, "send"), given(node, "messages"));
     if let (Some(_), Some(several)) = (one, several) {
-        reader.complain(Code::ScenarioValue, several, "a step has `send` or `messages`, not both");
+        reader.complain(Code::ScenarioValue, several, "a step can have `send` or `messages`, not both");
     }
     let items = several.map(|list| reader.list(list, "`messages`")).unwrap_or_default();
     one.into_iter().chain(items).filter_map(|item| payload(reader, item)).collect()
@@ -76,7 +76,7 @@ fn payload(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WsPayload> {
             [(key, value)] => match (key.text(), value.scalar_text()) {
                 (Some("base64"), Some(text)) => WsPayload::Base64(text),
                 (Some("hex"), Some(text)) => WsPayload::Hex(text),
-                // What the file has stands in the place of its name by now.
+                // The file name has already been replaced by the content of the file.
                 (Some("file"), Some(text)) => WsPayload::File(text),
                 _ => WsPayload::Json(node.to_json()),
             },
@@ -93,7 +93,7 @@ fn payload(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<WsPayload> {
     (!node.is_null()).then_some(payload)
 }
 
-/// Whether a value is written as bytes are.
+/// Whether a value has the form of bytes.
 fn is_bytes(node: &YamlNode) -> bool {
     let NodeKind::Table(entries) = &node.kind else { return false };
     matches!(entries.as_slice(), [(key, _)] if key.text().is_some_and(|word| keys::BYTES.contains(&word)))
@@ -109,7 +109,7 @@ fn receive(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Receive> {
     {
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        reader.complain(Code::ScenarioPattern, value, format!("no regular expression: {reason}"));
+        reader.complain(Code::ScenarioPattern, value, format!("invalid regular expression: {reason}"));
     }
     let closed = match given(node, "closed").map(|value| (value, value.to_json().as_bool())) {
         None => false,
@@ -153,7 +153,7 @@ fn close(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<Close> {
 
 fn code(reader: &mut NodeReader<'_>, node: &YamlNode) -> Option<u16> {
     let code = node.to_json().as_u64().and_then(|code| u16::try_from(code).ok());
-    // The others are told by no peer: they say what happened without a close frame.
+    // Peers cannot send the other codes: they describe an end without a close frame.
     let code = code.filter(|code| matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999));
     if code.is_none() {
         let message = "a close code is one of 1000-1003, 1007-1014 and 3000-4999";

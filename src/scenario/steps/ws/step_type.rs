@@ -1,4 +1,4 @@
-//! What `ws` is among the step types.
+//! Registration of the step type `ws`.
 
 use std::collections::HashSet;
 
@@ -94,7 +94,7 @@ fn lint(linter: &mut Linter<'_>, node: &YamlNode) {
     }
 }
 
-/// Steps on a connection that no earlier step has opened.
+/// Finds steps on a connection that no earlier step has opened.
 fn lint_order(linter: &mut Linter<'_>, steps: &[&YamlNode]) {
     let mut open = HashSet::new();
     for socket in steps.iter().filter_map(|step| step.get("ws")) {
@@ -105,7 +105,7 @@ fn lint_order(linter: &mut Linter<'_>, steps: &[&YamlNode]) {
             linter.say(
                 Code::LintWsUrl,
                 socket,
-                format!("nothing has opened the WebSocket `{id}`: `url` is missing"),
+                format!("no step has opened the WebSocket `{id}`: `url` is missing"),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Credentials in URLs, headers, cookies and query parameters: where they are, and texts with `***` in their place.
+//! Finds credentials in URLs, headers, cookies and query parameters, and replaces them by `***`.
 
 mod part;
 
@@ -14,10 +14,10 @@ use regex::Regex;
 use crate::scenario::values::variables::placeholders;
 use crate::visible::userinfo;
 
-/// What takes the place of a credential.
+/// Replacement for a credential.
 pub const MASK: &str = "***";
 
-/// What is in the names of headers whose values are credentials, in lower case and without `-` and `_`.
+/// Parts of the names of headers whose values are credentials, in lower case and without `-` and `_`.
 const HEADERS: [&str; 9] = [
     "authorization",
     "token",
@@ -60,10 +60,10 @@ const PARAMETERS: [&str; 26] = [
     "xamzsecuritytoken",
 ];
 
-/// Schemes of authentication, which are no secret.
+/// Authentication schemes, which are not secret.
 const SCHEMES: [&str; 6] = ["basic", "bearer", "digest", "negotiate", "token", "apikey"];
 
-/// What a text of a scenario is.
+/// Kind of a text in a scenario.
 #[derive(Clone, Copy)]
 pub enum CredentialKind<'s> {
     /// The value of the header with this name.
@@ -79,7 +79,7 @@ pub enum CredentialKind<'s> {
 }
 
 impl CredentialKind<'_> {
-    /// Where the credentials are in `text`, in order.
+    /// Spans of the credentials in `text`, in order.
     pub fn spans(self, text: &str) -> Vec<Range<usize>> {
         let spans = match self {
             CredentialKind::Header(name) if name.eq_ignore_ascii_case("cookie") => cookies(text),
@@ -100,7 +100,7 @@ impl CredentialKind<'_> {
         spans
     }
 
-    /// `text` with `***` in the place of the credentials that `hides` says.
+    /// `text` with `***` for the credentials for which `hides` returns true.
     pub fn masked(self, text: &str, hides: impl Fn(&str) -> bool) -> Cow<'_, str> {
         let spans: Vec<_> = self.spans(text).into_iter().filter(|span| hides(&text[span.clone()])).collect();
         if spans.is_empty() {
@@ -108,7 +108,7 @@ impl CredentialKind<'_> {
         }
         let (mut shown, mut done) = (String::with_capacity(text.len()), 0);
         for span in spans {
-            // It may be in the one before.
+            // It may be inside the previous one.
             if span.start >= done {
                 shown.push_str(&text[done..span.start]);
                 shown.push_str(MASK);
@@ -126,7 +126,7 @@ pub fn scheme(value: &str) -> Option<&str> {
     SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(scheme)
 }
 
-/// Where `part` of `text` is.
+/// Span of `part` in `text`.
 fn range(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
@@ -165,12 +165,12 @@ fn parameters(url: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether more than variables is in the place of a credential.
+/// Whether a credential consists of more than variables.
 pub fn is_literal(text: &str) -> bool {
     literals(text).any(|part| part.contains(char::is_alphanumeric))
 }
 
-/// What is between the variables of `text`.
+/// The texts between the variables of `text`.
 pub fn literals(text: &str) -> impl Iterator<Item = &str> {
     let found = placeholders(text);
     let starts: Vec<usize> = once(0).chain(found.iter().map(|(_, end, _)| *end)).collect();
@@ -178,17 +178,17 @@ pub fn literals(text: &str) -> impl Iterator<Item = &str> {
     starts.into_iter().zip(ends).map(|(start, end)| &text[start..end])
 }
 
-/// What is recorded of the header `name`: the scheme of its value, if that has one, and the names of cookies.
+/// The value of the header `name` for records: only its scheme, if it has one, and the names of cookies.
 pub fn recorded(name: &str, value: &str) -> String {
     CredentialKind::Header(name).masked(value, |_| true).into_owned()
 }
 
-/// What is recorded of a URL, or of a path with its query.
+/// A URL, or a path with its query, for records.
 pub fn recorded_url(url: &str) -> Cow<'_, str> {
     CredentialKind::Url.masked(url, |_| true)
 }
 
-/// How keys of well-known kinds look.
+/// Patterns for well-known kinds of keys.
 static KINDS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let kinds = [
         r"\bsk-[A-Za-z0-9_-]{20,}",
@@ -203,7 +203,7 @@ static KINDS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     kinds.iter().filter_map(|kind| Regex::new(kind).ok()).collect()
 });
 
-/// Where `text` holds what looks like a key.
+/// Spans in `text` that look like a key.
 pub fn keys_in(text: &str) -> impl Iterator<Item = Range<usize>> {
     KINDS.iter().flat_map(move |kind| kind.find_iter(text)).map(|found| found.range())
 }

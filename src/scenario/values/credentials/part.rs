@@ -43,12 +43,12 @@ impl<'s> CredentialPart<'s> {
         Self { kind: CredentialKind::Whole, text: PartText::Value(value) }
     }
 
-    /// Where the credentials are in `text`, in order.
+    /// Spans of the credentials in `text`, in order.
     pub fn spans(&self, text: &str) -> Vec<Range<usize>> {
         self.kind.spans(text)
     }
 
-    /// The secret in a credential: of a user name and a password, the password.
+    /// The secret in a credential: for a user name and a password, the password.
     pub fn secret_in<'t>(&self, credential: &'t str) -> &'t str {
         match self.kind {
             CredentialKind::Url => credential.split_once(':').map_or(credential, |(_, password)| password),
@@ -56,7 +56,7 @@ impl<'s> CredentialPart<'s> {
         }
     }
 
-    /// The text of it.
+    /// Text of the part.
     pub fn text(&self) -> String {
         match &self.text {
             PartText::Plain(text) => (*text).clone(),
@@ -64,7 +64,7 @@ impl<'s> CredentialPart<'s> {
         }
     }
 
-    /// The value of it.
+    /// Value of the part.
     pub fn value(&self) -> Value {
         match &self.text {
             PartText::Plain(text) => Value::String((*text).clone()),
@@ -72,7 +72,7 @@ impl<'s> CredentialPart<'s> {
         }
     }
 
-    /// Puts `value` in its place.
+    /// Replaces the part by `value`.
     pub fn put(self, value: Value) {
         match (self.text, value) {
             (PartText::Plain(text), Value::String(new)) => *text = new,
@@ -81,20 +81,20 @@ impl<'s> CredentialPart<'s> {
         }
     }
 
-    /// The text without the credentials that are written out in it; nothing if there are none.
+    /// The text without its literal credentials; `None` if there are none.
     pub fn hidden(&self) -> Option<String> {
         let text = self.text();
         let hidden = self.kind.masked(&text, is_literal);
         (hidden != text).then(|| hidden.into_owned())
     }
 
-    /// What must not be shown where it is repeated.
+    /// Texts that must not be shown anywhere.
     pub fn values(&self) -> Vec<String> {
         let text = self.text();
         let mut values = Vec::new();
         for span in self.kind.spans(&text) {
             let whole = &text[span];
-            // A variable may hold the scheme as well.
+            // A variable may contain the scheme as well.
             let credential = scheme(whole).map_or(whole, |scheme| whole[scheme.len()..].trim_start());
             values.extend([whole.to_owned(), credential.to_owned()]);
             values.extend(literals(credential).map(|part| part.trim().to_owned()));

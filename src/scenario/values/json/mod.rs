@@ -1,5 +1,6 @@
-//! JSON as programs write it: with a byte order mark, with halves of surrogate pairs, with numbers that no machine number
-//! holds. Such a number is kept as it is written, in a mapping with the one key [`EXACT`].
+//! JSON as programs write it: with a byte order mark, with unpaired surrogates, and with numbers that no
+//! machine type can represent. Such a number is kept as its source text, in a mapping with the one key
+//! [`EXACT`].
 
 mod reader;
 
@@ -14,21 +15,21 @@ use super::variables::as_text;
 use crate::value::{Value, nested};
 use reader::JsonFault;
 
-/// The key of a number that is kept as it is written.
+/// Key of a number that is kept as its source text.
 const EXACT: &str = "$exact number";
 
-/// Most levels of lists and mappings in an answer. What is done with a value goes down into it, and fits on the stack.
+/// Most levels of lists and mappings in an answer. Recursive code with this depth fits on the stack.
 const DEEPEST: usize = 256;
 
-/// Levels that may be put around a part of an answer.
+/// Levels that may be added around a part of an answer.
 const AROUND: usize = 8;
 
-/// Why text cannot be read; completes a sentence: `the body is no JSON: …`.
+/// Why text cannot be read, as the end of a sentence: `the body is not JSON: …`.
 #[derive(Debug)]
 pub enum JsonError {
-    /// Lists and mappings in it are nested more than so many levels deep.
+    /// Lists and mappings are nested deeper than this number of levels.
     Deep(usize),
-    /// It is no JSON.
+    /// It is not JSON.
     Wrong(serde_json::Error),
 }
 
@@ -36,22 +37,22 @@ impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Deep(most) => write!(f, "is {}, too deep to be read", nested(*most)),
-            Self::Wrong(error) => write!(f, "is no JSON: {error}"),
+            Self::Wrong(error) => write!(f, "is not JSON: {error}"),
         }
     }
 }
 
-/// Reads JSON text. Halves of surrogate pairs, which no text can hold, become `U+FFFD`.
+/// Parses JSON text. Unpaired surrogates become `U+FFFD`.
 pub fn parse(text: &str) -> Result<Value, JsonError> {
     within(text, DEEPEST, number)
 }
 
-/// The same for text that becomes a part of an answer.
+/// Parses JSON text that becomes a part of an answer.
 pub fn parse_part(text: &str) -> Result<Value, JsonError> {
     within(text, DEEPEST - AROUND, number)
 }
 
-/// The same, with every number whose text would change (`1.10`, `1e3`, `2.0`) kept as it is written.
+/// Parses JSON text and keeps the source text of every number that would change (`1.10`, `1e3`, `2.0`).
 pub fn parse_as_written(text: &str) -> Result<Value, JsonError> {
     within(text, DEEPEST, as_written)
 }
@@ -68,11 +69,11 @@ fn within(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<
     };
     again.map_err(|stop| match stop {
         JsonFault::Deep => JsonError::Deep(most),
-        // The library says where and why.
+        // The message of the library has the reason and the position.
         JsonFault::Wrong => JsonError::Wrong(
             serde_json::from_str::<Value>(text)
                 .err()
-                .unwrap_or_else(|| serde::de::Error::custom("it cannot be understood")),
+                .unwrap_or_else(|| serde::de::Error::custom("syntax error")),
         ),
     })
 }
@@ -86,12 +87,12 @@ fn kept(literal: &str) -> Value {
     Value::Object(Map::from_iter([(EXACT.to_owned(), Value::String(literal.to_owned()))]))
 }
 
-/// The number that is written as `literal`; `None` if it is no JSON number.
+/// The number `literal`; `None` if it is not a JSON number.
 pub fn number(literal: &str) -> Option<Value> {
     static NUMBER: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$").ok());
     let Ok(number) = serde_json::from_str::<Number>(literal) else {
-        // Such as `1e400`: larger than any machine number.
+        // For example `1e400`, which is larger than any machine number.
         let is_number = NUMBER.as_ref().is_some_and(|number| number.is_match(literal));
         return is_number.then(|| kept(literal));
     };
@@ -101,13 +102,13 @@ pub fn number(literal: &str) -> Option<Value> {
     Some(kept(literal))
 }
 
-/// Whether a machine number holds it for sure: at most 15 digits, and no power of ten.
+/// Whether a machine number can certainly represent it: at most 15 digits and no exponent.
 fn is_short(literal: &str) -> bool {
     literal.len() <= 15 && !literal.contains(['e', 'E'])
 }
 
-/// The whole number that YAML reads in `written`: zeros in front mean nothing, and it stays whole however large it is. `None` if
-/// it is none in decimal digits.
+/// The whole number that YAML reads in `written`: leading zeros are ignored, and any size is exact. `None`
+/// if it is not a decimal whole number.
 pub fn whole_number(written: &str) -> Option<Value> {
     let digits = written.trim_start_matches(['+', '-']);
     let signs = written.len() - digits.len();
@@ -122,13 +123,13 @@ pub fn whole_number(written: &str) -> Option<Value> {
     number(&literal).map(|number| if number.is_f64() { kept(&literal) } else { number })
 }
 
-/// The literal of a number that is kept as it is written.
+/// The source text of a number that is kept exactly.
 pub fn literal(value: &Value) -> Option<&str> {
     let table = value.as_object().filter(|table| table.len() == 1)?;
     table.get(EXACT)?.as_str()
 }
 
-/// JSON text, numbers as they are written.
+/// JSON text with exact numbers.
 pub fn text(value: &Value) -> String {
     if has_exact(value) { exact_text(value) } else { value.to_string() }
 }
@@ -149,7 +150,7 @@ fn exact_text(value: &Value) -> String {
     }
 }
 
-/// The same with the nearest machine numbers, for what knows no others: paths, schemas and types.
+/// The value with the nearest machine numbers, for paths, schemas and types, which support only those.
 pub fn rounded(value: &Value) -> Cow<'_, Value> {
     if has_exact(value) { Cow::Owned(nearest(value)) } else { Cow::Borrowed(value) }
 }
@@ -174,7 +175,7 @@ fn has_exact(value: &Value) -> bool {
     }
 }
 
-/// The text with `\uFFFD` in the place of each half of a surrogate pair.
+/// The text with `\uFFFD` for each unpaired surrogate.
 fn whole_pairs(text: &str) -> Cow<'_, str> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -202,23 +203,23 @@ fn whole_pairs(text: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// Whether two numbers have the same value; `None` if one of them is no number.
+/// Whether two numbers have the same value; `None` if one of them is not a number.
 pub fn same_number(a: &Value, b: &Value) -> Option<bool> {
     let written = |value: &Value| match value {
         Value::Number(number) => Some(number.to_string()),
         value => literal(value).map(str::to_owned),
     };
     let (a, b) = (written(a)?, written(b)?);
-    // One with a power of ten that is too large to be told is the same only if it is written the same.
+    // Numbers with huge exponents are equal only if their source texts are equal.
     Some(a == b || Decimal::read(&a).is_some_and(|a| Some(a) == Decimal::read(&b)))
 }
 
-/// A number by its decimal digits, without zeros on either side.
+/// A number as decimal digits, without leading and trailing zeros.
 #[derive(PartialEq, Eq)]
 struct Decimal {
     is_negative: bool,
     digits: String,
-    /// The power of ten of the last digit.
+    /// Power of ten of the last digit.
     exponent: i64,
 }
 

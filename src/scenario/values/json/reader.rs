@@ -1,4 +1,4 @@
-//! JSON text read without recursion, so that its depth is bounded by a number and not by the stack.
+//! JSON parser without recursion, so that the depth is limited by a number and not by the stack.
 
 use serde_json::Map;
 
@@ -7,20 +7,20 @@ use crate::value::Value;
 /// Why text cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JsonFault {
-    /// Lists and mappings in it are nested too deep.
+    /// Lists and mappings are nested too deeply.
     Deep,
-    /// It is no JSON.
+    /// It is not JSON.
     Wrong,
 }
 
-/// A list or mapping whose end has not come.
+/// An unfinished list or mapping.
 enum OpenValue {
     List(Vec<Value>),
-    /// With the key of the value that is read.
+    /// A mapping, with the key of the value that is being read.
     Table(Map<String, Value>, String),
 }
 
-/// The value that `text` is, at most `most` levels deep, with every number as `number` makes it of its literal.
+/// Parses `text`, at most `most` levels deep. `number` converts the literal of every number.
 pub fn read(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Result<Value, JsonFault> {
     let mut text = JsonText { text, at: 0 };
     let mut open = Vec::new();
@@ -51,7 +51,8 @@ pub fn read(text: &str, most: usize, number: fn(&str) -> Option<Value>) -> Resul
     }
 }
 
-/// Puts `value` where it belongs, and ends what ends with it. The whole value, once nothing is open any more.
+/// Adds `value` to the innermost open list or mapping, and closes those that end. Returns the whole value
+/// once all are closed.
 fn close(
     text: &mut JsonText<'_>,
     open: &mut Vec<OpenValue>,
@@ -87,7 +88,7 @@ fn close(
     }
 }
 
-/// Text and how far it is read.
+/// Text with a read position.
 struct JsonText<'t> {
     text: &'t str,
     at: usize,
@@ -98,21 +99,21 @@ impl<'t> JsonText<'t> {
         &self.text.as_bytes()[self.at..]
     }
 
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn next(&mut self) -> Option<u8> {
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         self.at += self.left().iter().take_while(|byte| is_blank(byte)).count();
         self.left().first().copied()
     }
 
-    /// Reads `byte` if it comes next.
+    /// Reads `byte` if it is next.
     fn takes(&mut self, byte: u8) -> bool {
         let is_next = self.next() == Some(byte);
         self.at += usize::from(is_next);
         is_next
     }
 
-    /// Reads the bracket that comes next, and `end` if it ends at once.
+    /// Reads the next bracket, and `end` if it follows directly.
     fn opens_empty(&mut self, end: u8) -> bool {
         self.at += 1;
         self.takes(end)
@@ -132,7 +133,7 @@ impl<'t> JsonText<'t> {
         if self.takes(b':') { Ok(key) } else { Err(JsonFault::Wrong) }
     }
 
-    /// Reads the text in quotes that comes next.
+    /// Reads the next string.
     fn string(&mut self) -> Result<String, JsonFault> {
         let bytes = self.left();
         let mut end = 1;

@@ -1,4 +1,4 @@
-//! Bytes of secrets that are written as numbers, and texts that only look like it.
+//! Secrets that are written as numbers, and texts that only look like that.
 
 use base64::Engine as _;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const KEY: &str = "tok-Zq9#vB7!mX2kLr";
 
-/// What programs print of `T=`, the key, ` x` and a line break.
+/// Output of programs for `T=`, the key, ` x` and a line break.
 const DUMPS: [&str; 13] = [
     // od -tx1 -tc
     "0000000  54  3d  74  6f  6b  2d  5a  71  39  23  76  42  37  21  6d  58\n          T   =   t   o   k   -   Z   q   9   #   v   B   7   !   m   X\n0000020  32  6b  4c  72  20  78  0a\n          2   k   L   r       x  \\n\n0000027\n",
@@ -130,7 +130,7 @@ fn characters_beyond_ascii_are_found_as_numbers() {
     }
 }
 
-/// Numbers without an order, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 fn noise() -> impl Iterator<Item = u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     std::iter::repeat_with(move || {

@@ -1,4 +1,4 @@
-//! What goes wrong: in a page, with the program under test, with Chromium.
+//! Failures of pages, of the program under test and of Chromium.
 #![expect(clippy::disallowed_methods, reason = "tests start programs and end them")]
 
 use std::future::pending;
@@ -57,7 +57,7 @@ async fn the_time_of_a_step_bounds_all_of_it() {
     );
     let seen = browse(&chromium, &scenario, &url, Some(&Kept::default())).await;
     for step in &seen.steps[1..] {
-        // A machine that is busy takes its time to tell that time is over.
+        // On a busy machine, timeouts fire late.
         assert!(
             step.duration_ms <= 2_700,
             "step {} took {} ms: {:?}",
@@ -119,7 +119,7 @@ async fn a_page_that_hangs_breaks_its_step_and_no_other() {
             "the page had not finished loading after 1s",
             "",
             "",
-            "`!!` is no CSS selector",
+            "`!!` is not a CSS selector",
         ]
     );
     assert!(text(&seen.steps[2]).contains("Title: Image"), "{:?}", seen.steps[2].observed);
@@ -158,7 +158,7 @@ async fn nobody_at_the_target_and_floods() {
     assert!(bytes < 1 << 20, "an observation is bounded: {bytes}");
 }
 
-/// A Chromium that is told from all others by a word on its command line.
+/// A Chromium that can be identified by a word on its command line.
 fn marked(dir: &Path, word: &str) -> Option<PathBuf> {
     let found = std::env::var("PATH").unwrap().split(':').find_map(|dir| {
         ["chromium-headless-shell", "chromium"]
@@ -178,7 +178,7 @@ fn pids(word: &str) -> Vec<Pid> {
     lines.iter().filter_map(|line| line.split(' ').next()?.parse().ok()).map(Pid::from_raw).collect()
 }
 
-/// Fails where processes with `word` do not end soon.
+/// Fails if processes with `word` do not end soon.
 fn assert_gone(word: &str) {
     assert!((0..100_000).any(|_| pids(word).is_empty()), "{:?}", processes_with(word));
 }

@@ -48,7 +48,7 @@ async fn frames_are_looked_into_where_that_is_said() {
     );
     let mut seen = browse(&chromium, &scenario, &url, None).await;
     let errors: Vec<_> = seen.steps.split_off(7).into_iter().map(|step| step.error.unwrap()).collect();
-    assert_eq!(errors, ["waited 3s for a frame: nothing matches it", "<h1> is no frame"]);
+    assert_eq!(errors, ["waited 3s for a frame: nothing matches it", "<h1> is not a frame"]);
     assert_all_hold(&seen);
     assert_eq!(seen.steps[3].sent.as_ref().unwrap().text, "click text=Pay in the frame #pay");
 }
@@ -85,7 +85,7 @@ async fn files_are_given_to_fields() {
     );
     let mut seen = browse(&chromium, &scenario, &url, None).await;
     let errors: Vec<_> = seen.steps.split_off(4).into_iter().map(|step| step.error.unwrap()).collect();
-    assert_eq!(errors, ["<input id=\"one\"> takes one file", "<button> takes no files"]);
+    assert_eq!(errors, ["<input id=\"one\"> accepts only one file", "<button> is not a file field"]);
     assert_all_hold(&seen);
 }
 
@@ -153,7 +153,7 @@ async fn pages_reach_the_target_and_what_the_scenario_names() {
     };
     let seen = play("", "kept").await;
     assert_all_hold(&seen);
-    assert!(text(&seen.steps[0]).contains("kept from it, see `hosts`"), "{}", text(&seen.steps[0]));
+    assert!(text(&seen.steps[0]).contains("blocked: the host is not in `hosts`"), "{}", text(&seen.steps[0]));
     let named = other.trim_start_matches("http://");
     assert_all_hold(&play(&format!("hosts: [cdn.example.com, '{named}']"), "there").await);
     assert_all_hold(&play("hosts: any", "there").await);

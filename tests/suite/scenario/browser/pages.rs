@@ -1,4 +1,4 @@
-//! What small pages show that `datasette` cannot.
+//! Cases that `datasette` does not have, on small pages.
 
 use atoll::scenario::StepDecision;
 use axum::Router;
@@ -10,7 +10,7 @@ use super::{assert_all_hold, browse, chromium, text};
 use crate::scenario::program::serve;
 use crate::scenario::{read, steps};
 
-/// Everything comes late, moves, or is covered for a while.
+/// Elements that appear late, move, or are covered for a while.
 const LATE: &str = r#"<!doctype html><title>Late</title>
 <p id=said>nothing</p>
 <button id=soon disabled onclick="said.textContent = 'clicked ' + event.isTrusted">Go</button>
@@ -47,7 +47,7 @@ async fn what_comes_late_is_waited_for() {
     let mut seen = browse(&chromium, &scenario, &url, None).await;
     let gone = seen.steps.pop().unwrap();
     assert_eq!(gone.error.as_deref(), Some("waited 300ms for `#cover`: nothing matches it"));
-    assert!(text(&gone).contains("- button \"Go\""), "what is there is shown all the same: {}", text(&gone));
+    assert!(text(&gone).contains("- button \"Go\""), "the page is shown nevertheless: {}", text(&gone));
     let never = seen.steps.pop().unwrap();
     assert_eq!((never.decided, never.error), (StepDecision::Failed, None));
     assert!(never.duration_ms >= 400, "it waits for its whole time: {}", never.duration_ms);
@@ -165,7 +165,7 @@ async fn what_a_page_says_is_observed() {
     );
     let seen = browse(&chromium, &scenario, &url, None).await;
     assert_all_hold(&seen);
-    // Chromium tells of it when the page has come to rest, or a little later.
+    // Chromium reports it when the page is idle, or a little later.
     let refused = [text(&seen.steps[3]), text(&seen.steps[4])];
     assert!(refused.iter().any(|text| text.contains("Refused downloads:\na.csv\n")), "{refused:?}");
     assert!(text(&seen.steps[1]).contains("Dialogs:\nalert: Saved!\n"), "{}", text(&seen.steps[1]));

@@ -1,4 +1,4 @@
-//! `datasette`, a program that nobody here wrote, over a database that the test makes.
+//! `datasette`, a third-party program, with a database that the test creates.
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
 
 use std::collections::BTreeSet;
@@ -18,12 +18,12 @@ struct Datasette {
     _dir: tempfile::TempDir,
 }
 
-/// Starts it where it is installed and waits until it has said where it listens.
+/// Starts it if it is installed, and waits until it has printed its address.
 async fn datasette(test: &str) -> Option<Datasette> {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin/datasette");
     if !program.exists() {
-        assert!(!required("peers"), "peers are required: {} is not there", program.display());
-        println!("skipped: {test}: datasette is not there; tests/setup/peers.sh installs it");
+        assert!(!required("peers"), "peers are required: {} is missing", program.display());
+        println!("skipped: {test}: datasette is missing; tests/setup/peers.sh installs it");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ async fn datasette(test: &str) -> Option<Datasette> {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let url = loop {
-        let line = lines.next_line().await.unwrap().expect("datasette says where it listens");
+        let line = lines.next_line().await.unwrap().expect("datasette prints its address");
         if let Some((_, rest)) = line.split_once("running on ") {
             break rest.split_whitespace().next().unwrap().to_owned();
         }
@@ -89,11 +89,7 @@ async fn a_journey_through_datasette() {
     assert_eq!(judged.decided, StepDecision::Open);
     assert!(!text(judged).contains(&peer.url), "the judged text is the same on every port");
     let pictures = kept.all();
-    assert_eq!(
-        pictures.len(),
-        3,
-        "one for every step that somebody will judge, and the one that was asked for"
-    );
+    assert_eq!(pictures.len(), 3, "one for every step that will be judged, and the requested one");
     for picture in &pictures {
         let size =
             [&picture[16..20], &picture[20..24]].map(|part| u32::from_be_bytes(part.try_into().unwrap()));

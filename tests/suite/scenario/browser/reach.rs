@@ -1,4 +1,4 @@
-//! What a page may reach: the target, and nothing else on this machine, by whatever way a page knows.
+//! What a page can reach: the target and nothing else on this machine, by any protocol.
 
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
@@ -16,10 +16,10 @@ use tokio::net::TcpListener;
 use super::{Chromium, ChromiumSettings, assert_all_hold, browse, chromium};
 use crate::scenario::steps;
 
-/// Tries every way out, one after the other, and says when it is through.
+/// Tries every way out, one after the other, and reports when it is done.
 const PAGE: &str = include_str!("reach.html");
 
-/// Loads a module and fetches, from where no page is.
+/// Loads a module and fetches, from a worker.
 const WORKER: &str = "
 fetch('OTHER/from-worker', { mode: 'no-cors' }).catch(() => {});
 try { importScripts('OTHER/imported-by-worker.js') } catch (error) {}
@@ -29,7 +29,7 @@ self.addEventListener('install', event => event.waitUntil(
 if (self.postMessage && !self.registration) self.postMessage('done');
 ";
 
-/// A port of this machine where nothing may come in: for TCP and UDP.
+/// A TCP and UDP port of this machine that nothing may reach.
 struct Forbidden {
     port: u16,
     udp: UdpSocket,
@@ -54,7 +54,7 @@ impl Forbidden {
         Self { port, udp, came }
     }
 
-    /// All that has come in.
+    /// Everything that was received.
     fn all(&self) -> Vec<String> {
         let mut all = self.came.lock().unwrap().clone();
         all.extend(datagrams(&self.udp));
@@ -73,7 +73,8 @@ fn datagrams(socket: &UdpSocket) -> Vec<String> {
     std::iter::from_fn(next).collect()
 }
 
-/// A page that tries to reach `other`, at a target of its own, and whether a WebSocket of the page has come to the target.
+/// A target with a page that tries to reach `other`, and whether a WebSocket of the page has reached the
+/// target.
 async fn target(other: u16) -> (String, Arc<AtomicBool>) {
     let filled = move |text: &str| {
         let authority = format!("127.0.0.1:{other}");
@@ -121,7 +122,7 @@ async fn nothing_but_the_target_is_reached_by_any_way() {
     let Some(chromium) = chromium("nothing_but_the_target_is_reached").await else { return };
     let forbidden = Forbidden::new().await;
     let (url, is_reached) = target(forbidden.port).await;
-    // The target's own port is one for TCP: what listens there for datagrams is another program.
+    // The target uses TCP; a UDP socket on the same port is another program.
     let own: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
     let datagrams_of_target = UdpSocket::bind(("127.0.0.1", own)).unwrap();
     datagrams_of_target.set_nonblocking(true).unwrap();
@@ -134,7 +135,7 @@ async fn nothing_but_the_target_is_reached_by_any_way() {
     assert_eq!(datagrams(&datagrams_of_target), Vec::<String>::new(), "{said}");
 }
 
-/// Chromium that asks `server` for the addresses of names.
+/// Chromium that uses the DNS server `server`.
 fn asking(dir: &Path, server: &str) -> Option<PathBuf> {
     let on_path = |names: &[&str]| {
         std::env::var("PATH")
@@ -157,7 +158,7 @@ fn asking(dir: &Path, server: &str) -> Option<PathBuf> {
     Some(file)
 }
 
-/// A name would tell another machine whatever a page puts into it.
+/// A DNS lookup would send any data of a page to another machine.
 #[tokio::test]
 async fn no_name_is_asked_for() {
     let test = "no_name_is_asked_for";
