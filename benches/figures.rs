@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use atoll::engine::{Order, Report, Run, Settings, Standing};
+use atoll::engine::{Order, Report, Run, RunStatus, Settings};
 use atoll::id::RunId;
 use atoll::plan::{MemorySources, Plan, load};
 use atoll::verb::{Blobs, Catalog, MemoryBlobs, Output};
@@ -195,7 +195,7 @@ fn engine_alone(items: usize) -> (Duration, usize) {
             blobs.put(bytes).unwrap();
         }
         if turn.orders.is_empty() {
-            assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }));
+            assert!(matches!(run.status(), RunStatus::Finished { code: 0, .. }));
             return (started.elapsed(), facts);
         }
         for order in turn.orders {

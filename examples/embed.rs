@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 
-use atoll::{Atoll, Context, Event, Failure, Output, Standing, Traits, Verb};
+use atoll::{Atoll, Context, Event, Failure, Output, RunStatus, Traits, Verb};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -79,11 +79,11 @@ pub async fn greet(
         }
     }
     let outcome = run.outcome().await?;
-    match &outcome.standing {
-        Standing::Finished { status, .. } => writeln!(out, "{status}: {}", outcome.outputs["greetings"])?,
+    match &outcome.status {
+        RunStatus::Finished { status, .. } => writeln!(out, "{status}: {}", outcome.outputs["greetings"])?,
         // A run that waits or was stopped continues where it was, also in another process: `atoll.resume(&id)`.
-        Standing::Paused { message, .. } => writeln!(out, "run {id} is paused: {message}")?,
-        Standing::Going => {}
+        RunStatus::Paused { message, .. } => writeln!(out, "run {id} is paused: {message}")?,
+        RunStatus::Going => {}
     }
     Ok(())
 }

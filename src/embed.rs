@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::diag::{Code, Diagnostic, SourceMap as Texts};
-use crate::driver::{Asker, Begin, Command, DriveError, Event, House, Job, Outcome, Wires, drive};
+use crate::driver::{
+    Asker, DriveError, Event, Outcome, RunCommand, RunHandles, RunRequest, RunStart, Runtime, drive,
+};
 use crate::id::RunId;
 use crate::plan::{Bundle, Given, Loaded, MemorySources, NoFiles, Plan, check_inputs, load, load_bundle};
 use crate::report::diagnostics::render_text;
@@ -30,7 +32,7 @@ use crate::verbs;
 /// The verbs `set` and `fail` are always known; add others with [`Atoll::with_verb`]. A step gets no secret, because
 /// nothing is allowed unless [`Atoll::house_mut`] allows it.
 pub struct Atoll {
-    house: House,
+    house: Runtime,
     sources: MemorySources,
     asker: Option<Arc<dyn Asker>>,
     /// Temporary files of a run that is recorded in memory only; removed with the last run that uses it.
@@ -97,7 +99,7 @@ pub struct Run {
     id: RunId,
     events: mpsc::UnboundedReceiver<Vec<Event>>,
     received: VecDeque<Event>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<RunCommand>,
     task: JoinHandle<Result<Outcome, DriveError>>,
 }
 
@@ -119,7 +121,7 @@ impl Atoll {
         Ok(Self::of(house(Arc::new(store), &dir)))
     }
 
-    fn of(house: House) -> Self {
+    fn of(house: Runtime) -> Self {
         Self { house, sources: MemorySources::default(), asker: None, temporary: None }
     }
 
@@ -146,7 +148,7 @@ impl Atoll {
     }
 
     /// Everything else that a run uses: secrets, permissions, limits, lanes, the project directory.
-    pub fn house_mut(&mut self) -> &mut House {
+    pub fn house_mut(&mut self) -> &mut Runtime {
         &mut self.house
     }
 
@@ -177,8 +179,8 @@ impl Atoll {
         // The bundle of the plan, under the digest in the head of the run.
         self.house.store.put(canonical(&bundle).as_bytes())?;
         let id = RunId::at(self.house.clock.now(), u128::from(random()) << 64 | u128::from(random()));
-        let begin = Begin::Fresh { inputs: ready.inputs.clone(), seed: random() };
-        Ok(self.start(Job { run: id, plan: ready.plan.clone(), begin }))
+        let begin = RunStart::Fresh { inputs: ready.inputs.clone(), seed: random() };
+        Ok(self.start(RunRequest { run: id, plan: ready.plan.clone(), begin }))
     }
 
     /// Continues a run that was stopped, was interrupted or waits. It uses the files that it started with;
@@ -189,13 +191,13 @@ impl Atoll {
         let bundle: Bundle = serde_json::from_slice(&bytes)
             .map_err(|e| Error::Unusable { path: head.plan.to_string(), message: e.to_string() })?;
         let pipeline = sound(load_bundle(&bundle, &self.house.catalog))?;
-        Ok(self.start(Job { run: run.clone(), plan: pipeline.plan, begin: Begin::Resume }))
+        Ok(self.start(RunRequest { run: run.clone(), plan: pipeline.plan, begin: RunStart::Resume }))
     }
 
-    fn start(&self, job: Job) -> Run {
+    fn start(&self, job: RunRequest) -> Run {
         let (sink, events) = mpsc::unbounded_channel();
         let (commands, received) = mpsc::channel(8);
-        let wires = Wires {
+        let wires = RunHandles {
             // Events without a receiver are dropped; the run continues.
             events: Arc::new(move |events| drop(sink.send(events))),
             notes: true,
@@ -257,7 +259,7 @@ impl Run {
     /// Starts no new work, and pauses when running steps have finished, or after the grace period.
     pub async fn stop(&self) {
         // A run that has ended needs no command.
-        let _ = self.commands.send(Command::Cancel).await;
+        let _ = self.commands.send(RunCommand::Cancel).await;
     }
 
     /// Waits for the end or the pause of the run. Unread events are dropped.
@@ -285,9 +287,9 @@ fn sound(loaded: Loaded) -> Result<Pipeline, Mistakes> {
 }
 
 /// What runs that are recorded in `store` need.
-fn house(store: Arc<dyn Store>, dir: &Path) -> House {
+fn house(store: Arc<dyn Store>, dir: &Path) -> Runtime {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-    House {
+    Runtime {
         catalog: Catalog::new().verb(verbs::Set).verb(verbs::Fail),
         store,
         clock: Arc::new(SystemClock),
@@ -302,7 +304,7 @@ fn house(store: Arc<dyn Store>, dir: &Path) -> House {
         files: dir.join("files"),
         lanes: IndexMap::new(),
         caps: IndexMap::new(),
-        grace: House::GRACE,
+        grace: Runtime::GRACE,
     }
 }
 

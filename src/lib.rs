@@ -104,9 +104,9 @@ pub mod view;
 pub mod cli;
 pub mod embed;
 
-pub use driver::{Answered, Answering, Asker, Event, House, Outcome};
+pub use driver::{Answer, AnswerFuture, Asker, Event, Outcome, Runtime};
 pub use embed::{Atoll, Error, Mistakes, Pipeline, Ready, Run};
-pub use engine::{Question, Standing};
+pub use engine::{Question, RunStatus};
 pub use id::{Address, RunId};
 pub use value::Value;
 pub use verb::{Context, Failure, Output, Traits, Verb};

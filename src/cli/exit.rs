@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use crate::engine::{INTERRUPTED, Pause, Standing};
+use crate::engine::{INTERRUPTED, Pause, RunStatus};
 use crate::view::Status;
 
 /// The exit code of the process.
@@ -63,11 +63,11 @@ impl ExitStatus {
     }
 
     /// The code for a run with this status.
-    pub fn of_standing(standing: &Standing) -> Self {
+    pub fn of_standing(standing: &RunStatus) -> Self {
         match standing {
-            Standing::Going => Self::CANCELLED,
-            Standing::Paused { pause, .. } => Self::of_pause(*pause),
-            Standing::Finished { code, .. } => Self::of_code(*code),
+            RunStatus::Going => Self::CANCELLED,
+            RunStatus::Paused { pause, .. } => Self::of_pause(*pause),
+            RunStatus::Finished { code, .. } => Self::of_code(*code),
         }
     }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn every_way_to_stand_has_a_code() {
         let paused = |pause| {
-            let standing = Standing::Paused { pause, message: String::new(), reasons: Vec::new() };
+            let standing = RunStatus::Paused { pause, message: String::new(), reasons: Vec::new() };
             ExitStatus::of_standing(&standing).code()
         };
         assert_eq!(paused(Pause::Budget), 5);

@@ -108,7 +108,7 @@ impl StoredRun {
     /// Refuses a run whose journal has a format that this version does not continue.
     pub fn continues(&self) -> Result<(), CommandError> {
         match self.first()? {
-            Some(record) => Ok(journal::continues(self.run(), &record)?),
+            Some(record) => Ok(journal::check_format(self.run(), &record)?),
             None => Ok(()),
         }
     }

@@ -12,9 +12,9 @@ use serde::Deserialize as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Message, Outbox, cursors, funds, settling};
-use super::shelf::Shelf;
-use super::{Event, Hearing, House};
+use super::inbox::{Message, Outbox, budget_source, cursor_sink, settlement_sink};
+use super::output_cache::OutputCache;
+use super::{Event, EventSink, Runtime};
 use crate::clock::Clock;
 use crate::engine::{Attempt, Computation, Evaluation, Report};
 use crate::expr::Allowance;
@@ -28,25 +28,25 @@ use crate::verb::{
 };
 
 /// The time that a cancelled attempt has to clean up.
-const GRACE: Duration = Duration::from_secs(3);
+const CLEANUP_GRACE: Duration = Duration::from_secs(3);
 
 /// What the attempts of one run share.
-pub(super) struct Surroundings {
-    pub(super) house: House,
+pub(super) struct AttemptEnv {
+    pub(super) house: Runtime,
     pub(super) run: RunId,
     pub(super) cancel: CancellationToken,
     /// The same for steps that run because of a pause: they are not cancelled with the others.
     pub(super) kill: CancellationToken,
     pub(super) stopping: CancellationToken,
-    pub(super) events: Hearing,
+    pub(super) events: EventSink,
     pub(super) notes: bool,
     pub(super) outbox: Outbox,
     /// Limits the number of long pure loops in parallel: they need processor time.
     pub(super) computing: Arc<Semaphore>,
 }
 
-impl Surroundings {
-    pub(super) fn context(&self, attempt: &Attempt, granted: &Granted) -> Context {
+impl AttemptEnv {
+    pub(super) fn context(&self, attempt: &Attempt, granted: &ReservedMeter) -> Context {
         let (run, address, number) = (self.run.clone(), attempt.address.clone(), attempt.number);
         let at_pause = attempt.pause > 0;
         // Requests at a pause need other idempotency keys than those at the end.
@@ -59,8 +59,8 @@ impl Surroundings {
             stopping: if at_pause { &self.kill } else { &self.stopping }.child_token(),
             cursor: attempt.cursor.clone(),
             cursors: self.cursors(&address, number, granted),
-            funds: funds(&self.outbox, &address, number, granted)
-                .unsettled(attempt.unsettled.clone(), settling(&self.outbox, &address, number)),
+            budget: budget_source(&self.outbox, &address, number, granted)
+                .unsettled(attempt.unsettled.clone(), settlement_sink(&self.outbox, &address, number)),
             blobs: self.house.store.clone(),
             clock: self.house.clock.clone(),
             workspace: Workspace {
@@ -89,15 +89,15 @@ impl Surroundings {
     }
 
     /// Recorded outputs for later runs.
-    pub(super) fn shelf(&self) -> Shelf {
-        Shelf { store: self.house.store.clone(), seal: self.house.seal }
+    pub(super) fn output_cache(&self) -> OutputCache {
+        OutputCache { store: self.house.store.clone(), seal: self.house.seal }
     }
 
     /// The key under which the output of an attempt with the content key `key` is recorded.
-    pub(super) fn shelf_key(&self, attempt: &Attempt, key: Digest) -> Digest {
+    pub(super) fn cache_key(&self, attempt: &Attempt, key: Digest) -> Digest {
         let verb = self.house.catalog.find_verb(&attempt.name);
         let depends_on = verb.and_then(|verb| verb.depends_on(&attempt.with));
-        self.shelf().key(attempt, key, &self.allowed_secrets(), depends_on)
+        self.output_cache().key(attempt, key, &self.allowed_secrets(), depends_on)
     }
 
     /// The secrets that steps may use.
@@ -105,8 +105,8 @@ impl Surroundings {
         AllowedSecrets::new(self.house.secrets.clone(), self.house.grants.clone())
     }
 
-    fn cursors(&self, address: &Address, attempt: u32, granted: &Granted) -> CursorSink {
-        let (secrets, sink) = (self.house.secrets.clone(), cursors(&self.outbox, address, attempt));
+    fn cursors(&self, address: &Address, attempt: u32, granted: &ReservedMeter) -> CursorSink {
+        let (secrets, sink) = (self.house.secrets.clone(), cursor_sink(&self.outbox, address, attempt));
         let granted = granted.clone();
         CursorSink::new(move |mut cursor| {
             secrets.redact_value(&mut cursor);
@@ -135,10 +135,10 @@ impl Surroundings {
     }
 
     /// Runs a pure verb on this thread.
-    pub(super) fn run_here(&self, attempt: Attempt) -> Report {
-        let cx = self.context(&attempt, &granted(&attempt));
+    pub(super) fn run_inline(&self, attempt: Attempt) -> Report {
+        let cx = self.context(&attempt, &reserved_meter(&attempt));
         let result = match self.house.catalog.find_verb(&attempt.name) {
-            None => Err(unknown(&attempt.name)),
+            None => Err(unknown_verb(&attempt.name)),
             Some(verb) => {
                 let ran = AssertUnwindSafe(verb.run(attempt.with, cx)).catch_unwind().now_or_never();
                 ran.unwrap_or_else(|| Ok(Err(Failure::new(Class::Bug, "a pure verb waited"))))
@@ -149,18 +149,18 @@ impl Surroundings {
     }
 
     /// Starts a verb; its report comes through the inbox.
-    pub(super) fn run_apart(&self, mut attempt: Attempt) {
+    pub(super) fn run_async(&self, mut attempt: Attempt) {
         let Some(verb) = self.house.catalog.find_verb(&attempt.name).cloned() else {
-            return self.send(ran(&attempt, Err(unknown(&attempt.name)), false));
+            return self.send(attempt_report(&attempt, Err(unknown_verb(&attempt.name)), false));
         };
-        let granted = granted(&attempt);
+        let granted = reserved_meter(&attempt);
         let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
         let secrets = self.house.secrets.clone();
         tokio::spawn(async move {
-            let stop = Stop::of(&cx, attempt.timeout);
+            let stop = StopCondition::of(&cx, attempt.timeout);
             let running = verb.run(std::mem::take(&mut attempt.with), cx);
-            let result = within(&stop, &granted, running).await;
+            let result = run_bounded(&stop, &granted, running).await;
             let result = match result {
                 Ok(mut output) => {
                     secrets.redact_value(&mut output.value);
@@ -169,7 +169,7 @@ impl Surroundings {
                 Err(failure) => Err(failure.redacted(&*secrets)),
             };
             // If the loop has ended, the report is not needed.
-            outbox.send(Message::Report(ran(&attempt, result, false))).ok();
+            outbox.send(Message::Report(attempt_report(&attempt, result, false))).ok();
         });
     }
 
@@ -181,7 +181,7 @@ impl Surroundings {
     /// Evaluates a pure loop on a thread of its own; its report comes through the inbox.
     pub(super) fn compute(&self, address: Address, timeout: Option<Duration>, mut work: Computation) {
         let (evaluating, outbox) =
-            (self.apart(timeout, move |allowance| work.advance(allowance)), self.outbox.clone());
+            (self.on_own_thread(timeout, move |allowance| work.advance(allowance)), self.outbox.clone());
         tokio::spawn(async move {
             let result = evaluating.await;
             outbox.send(Message::Report(Report::Computed { address, result })).ok();
@@ -192,7 +192,7 @@ impl Surroundings {
     pub(super) fn evaluate(&self, timeout: Option<Duration>, work: Evaluation) {
         let purpose = work.purpose();
         let (evaluating, outbox) =
-            (self.apart(timeout, move |allowance| work.run(allowance)), self.outbox.clone());
+            (self.on_own_thread(timeout, move |allowance| work.run(allowance)), self.outbox.clone());
         tokio::spawn(async move {
             let result = evaluating.await.map_err(|failure| match failure.class {
                 Class::Timeout => {
@@ -206,13 +206,13 @@ impl Surroundings {
     }
 
     /// The result of `evaluate` on a thread of its own, within its time limit and unless the run is stopped.
-    fn apart<T: Send + 'static>(
+    fn on_own_thread<T: Send + 'static>(
         &self,
         timeout: Option<Duration>,
         mut evaluate: impl FnMut(&Arc<Allowance>) -> Option<Result<T, Failure>> + Send + 'static,
     ) -> impl Future<Output = Result<T, Failure>> + Send + 'static {
         let cancel = self.cancel.child_token();
-        let stop = Stop { limit: timeout, clock: self.house.clock.clone(), cancel: cancel.clone() };
+        let stop = StopCondition { limit: timeout, clock: self.house.clock.clone(), cancel: cancel.clone() };
         let room = self.computing.clone();
         async move {
             let _room = tokio::select! {
@@ -229,32 +229,32 @@ impl Surroundings {
                     }),
                 }
             };
-            within(&stop, &Granted::default(), evaluating).await
+            run_bounded(&stop, &ReservedMeter::default(), evaluating).await
         }
     }
 
     /// Reports an output that an earlier run recorded under the same key.
     pub(super) fn reuse(&self, attempt: &Attempt, value: Value) {
-        self.send(ran(attempt, Ok(Output::free(value)), true));
+        self.send(attempt_report(attempt, Ok(Output::free(value)), true));
     }
 
     /// Acquires a resource; its report comes through the inbox.
     pub(super) fn acquire(&self, attempt: Attempt) {
         let (address, number) = (attempt.address.clone(), attempt.number);
         let Some(resource) = self.house.catalog.find_resource(&attempt.name).cloned() else {
-            let result = Err(unknown(&attempt.name));
+            let result = Err(unknown_verb(&attempt.name));
             return self.send(Report::Acquired { address, attempt: number, result });
         };
-        let granted = granted(&attempt);
+        let granted = reserved_meter(&attempt);
         let cx = self.context(&attempt, &granted);
         let outbox = self.outbox.clone();
         let secrets = self.house.secrets.clone();
         tokio::spawn(async move {
-            let stop = Stop::of(&cx, attempt.timeout);
+            let stop = StopCondition::of(&cx, attempt.timeout);
             let acquiring = resource.acquire(attempt.with, cx);
-            let message = match within(&stop, &granted, acquiring).await {
+            let message = match run_bounded(&stop, &granted, acquiring).await {
                 Ok(lease) => {
-                    let lease = Box::new(Redacted { lease, secrets });
+                    let lease = Box::new(RedactedLease { lease, secrets });
                     Message::Leased { address, attempt: number, lease }
                 }
                 Err(failure) => {
@@ -293,12 +293,12 @@ impl Surroundings {
 }
 
 /// A resource whose `held` and final state have secrets masked.
-struct Redacted {
+struct RedactedLease {
     lease: Box<dyn Lease>,
     secrets: Arc<dyn Secrets>,
 }
 
-impl Lease for Redacted {
+impl Lease for RedactedLease {
     fn held(&self) -> Value {
         let mut held = self.lease.held();
         self.secrets.redact_value(&mut held);
@@ -315,31 +315,35 @@ impl Lease for Redacted {
     }
 }
 
-pub(super) fn ran(attempt: &Attempt, result: Result<Output<Value>, Failure>, cached: bool) -> Report {
+pub(super) fn attempt_report(
+    attempt: &Attempt,
+    result: Result<Output<Value>, Failure>,
+    cached: bool,
+) -> Report {
     Report::Ran { address: attempt.address.clone(), attempt: attempt.number, result, cached }
 }
 
-pub(super) fn unknown(name: &str) -> Failure {
+pub(super) fn unknown_verb(name: &str) -> Failure {
     Failure::new(Class::Bug, format!("`{name}` does not exist"))
 }
 
 /// The external reasons to end an attempt.
-pub(super) struct Stop {
+pub(super) struct StopCondition {
     limit: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
 }
 
-impl Stop {
+impl StopCondition {
     pub(super) fn of(cx: &Context, limit: Option<Duration>) -> Self {
         Self { limit, clock: cx.clock.clone(), cancel: cx.cancel.clone() }
     }
 }
 
-/// Waits for `work` up to its limit; cancelled work has [`GRACE`] to clean up.
-pub(super) async fn within<T>(
-    stop: &Stop,
-    granted: &Granted,
+/// Waits for `work` up to its limit; cancelled work has [`CLEANUP_GRACE`] to clean up.
+pub(super) async fn run_bounded<T>(
+    stop: &StopCondition,
+    granted: &ReservedMeter,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
@@ -376,25 +380,25 @@ pub(super) async fn within<T>(
             // It was finished before it noticed the cancellation: the result counts.
             Ok(value) => Ok(value),
         },
-        () = stop.clock.sleep(GRACE) => Err(stopped.spent(lost(granted)).unsettled(lost(granted))),
+        () = stop.clock.sleep(CLEANUP_GRACE) => Err(stopped.spent(lost(granted)).unsettled(lost(granted))),
     }
 }
 
 type Panic = Box<dyn std::any::Any + Send>;
 
-fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &Granted) -> Result<T, Failure> {
+fn settle<T>(done: Result<Result<T, Failure>, Panic>, granted: &ReservedMeter) -> Result<T, Failure> {
     done.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).spent(lost(granted)).unsettled(lost(granted))))
 }
 
 /// The reservations of an attempt so far.
-pub(super) type Granted = Arc<Mutex<Meter>>;
+pub(super) type ReservedMeter = Arc<Mutex<Meter>>;
 
-pub(super) fn granted(attempt: &Attempt) -> Granted {
+pub(super) fn reserved_meter(attempt: &Attempt) -> ReservedMeter {
     Arc::new(Mutex::new(attempt.reserved.clone()))
 }
 
 /// The cost of an attempt that does not report it: all of its reservations.
-fn lost(granted: &Granted) -> Meter {
+fn lost(granted: &ReservedMeter) -> Meter {
     let granted = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let calls = granted.get(Unit::Calls).max(1.0);
     if granted.is_empty() { granted } else { granted.with(Unit::Lost, calls) }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::attempt::{Stop, Surroundings, granted, ran, unknown, within};
+use super::attempt::{AttemptEnv, StopCondition, attempt_report, reserved_meter, run_bounded, unknown_verb};
 use super::inbox::Message;
-use super::shelf::{FOREIGN, Found, Shelf};
+use super::output_cache::{CachedOutput, FOREIGN_OUTPUT, OutputCache};
 use crate::engine::{Attempt, CacheKey, KeyFiles, Report};
 use crate::plan::CachedFiles;
 use crate::tree::{Products, digests_of_chosen};
@@ -17,8 +17,8 @@ use crate::verb::{Class, Failure, Output};
 
 /// The locations of the files of one attempt, and of recorded outputs.
 #[derive(Clone)]
-struct Place {
-    shelf: Shelf,
+struct CacheLocation {
+    shelf: OutputCache,
     project: PathBuf,
     files: Arc<CachedFiles>,
 }
@@ -35,7 +35,7 @@ fn key_of(attempt: &Attempt, key: Digest) -> CacheKey {
     }
 }
 
-impl Surroundings {
+impl AttemptEnv {
     /// Records the parts of the key of a cached attempt without declared files.
     pub(super) fn tell_key(&self, attempt: &Attempt) {
         if let (Some(key), true) = (attempt.key, attempt.cache) {
@@ -50,23 +50,23 @@ impl Surroundings {
     pub(super) fn run_cached(&self, mut attempt: Attempt) {
         let verb = self.house.catalog.find_verb(&attempt.name).cloned();
         let (Some(verb), Some(key), Some(files)) = (verb, attempt.key, attempt.files.clone()) else {
-            return self.send(ran(&attempt, Err(unknown(&attempt.name)), false));
+            return self.send(attempt_report(&attempt, Err(unknown_verb(&attempt.name)), false));
         };
-        let granted = granted(&attempt);
+        let granted = reserved_meter(&attempt);
         let cx = self.context(&attempt, &granted);
-        let place = Place { shelf: self.shelf(), project: self.house.project.clone(), files };
+        let place = CacheLocation { shelf: self.output_cache(), project: self.house.project.clone(), files };
         let (outbox, secrets) = (self.outbox.clone(), self.house.secrets.clone());
-        let key = self.shelf_key(&attempt, key);
+        let key = self.cache_key(&attempt, key);
         let (plain, address, number) = (key_of(&attempt, key), attempt.address.clone(), attempt.number);
         let told = self.outbox.clone();
         tokio::spawn(async move {
-            let stop = Stop::of(&cx, attempt.timeout);
+            let stop = StopCondition::of(&cx, attempt.timeout);
             let (with, first) = (std::mem::take(&mut attempt.with), attempt.number == 1);
             let hidden = secrets.clone();
             let working = async move {
                 let (progress, before, again) = (cx.progress.clone(), place.clone(), plain.clone());
-                let (made, hidden_files, stamp) = apart(move || before.key(plain)).await?;
-                progress.line(format!("cache key {}: {}", made.key.short(), in_words(&made)));
+                let (made, hidden_files, stamp) = on_blocking_thread(move || before.key(plain)).await?;
+                progress.line(format!("cache key {}: {}", made.key.short(), key_summary(&made)));
                 let full = made.key;
                 told.send(Message::Meanwhile(Report::Keyed { address, attempt: number, key: made })).ok();
                 if let Some(why) = hidden_files {
@@ -77,16 +77,16 @@ impl Surroundings {
                 let shelf = place.clone();
                 // An output that was recorded and rejected is not used a second time.
                 if first {
-                    match apart(move || shelf.recorded(&full)).await? {
-                        Found::Output(value) => return Ok((Output::free(value), true)),
-                        Found::Foreign => progress.line(format!("warning: {FOREIGN}")),
-                        Found::Nothing => {}
+                    match on_blocking_thread(move || shelf.recorded(&full)).await? {
+                        CachedOutput::Output(value) => return Ok((Output::free(value), true)),
+                        CachedOutput::Foreign => progress.line(format!("warning: {FOREIGN_OUTPUT}")),
+                        CachedOutput::Nothing => {}
                     }
                 }
                 let mut output = verb.run(with, cx).await?;
                 secrets.redact_value(&mut output.value);
                 let value = output.value.clone();
-                let recorded = apart(move || {
+                let recorded = on_blocking_thread(move || {
                     // An input may have changed during the attempt; it is unknown which version was read.
                     let (now, _, written) = place.key(again)?;
                     if now.key != full || written != stamp {
@@ -100,9 +100,9 @@ impl Surroundings {
                 }
                 Ok((output, false))
             };
-            let report = match within(&stop, &granted, working).await {
-                Ok((output, cached)) => ran(&attempt, Ok(output), cached),
-                Err(failure) => ran(&attempt, Err(failure.redacted(&*hidden)), false),
+            let report = match run_bounded(&stop, &granted, working).await {
+                Ok((output, cached)) => attempt_report(&attempt, Ok(output), cached),
+                Err(failure) => attempt_report(&attempt, Err(failure.redacted(&*hidden)), false),
             };
             // If the loop has ended, the report is not needed.
             outbox.send(Message::Report(report)).ok();
@@ -110,7 +110,7 @@ impl Surroundings {
     }
 }
 
-impl Place {
+impl CacheLocation {
     /// `plain` extended with the content of the files that the step reads, the reason why that may be
     /// incomplete, and a stamp that changes when one of the files is written.
     /// of them has been written.
@@ -127,14 +127,14 @@ impl Place {
     }
 
     /// The recorded output, after its files are restored.
-    fn recorded(&self, key: &Digest) -> Result<Found, Failure> {
+    fn recorded(&self, key: &Digest) -> Result<CachedOutput, Failure> {
         let found = self.shelf.find(key).map_err(|e| Failure::transient(e.to_string()))?;
-        let Found::Output(mut found) = found else { return Ok(found) };
+        let CachedOutput::Output(mut found) = found else { return Ok(found) };
         let produced = serde_json::from_value::<Products>(found["produced"].take());
-        let Ok(produced) = produced else { return Ok(Found::Nothing) };
+        let Ok(produced) = produced else { return Ok(CachedOutput::Nothing) };
         // If restoring fails, the step is run again.
         let is_back = produced.restore(&*self.shelf.store, &self.project).is_ok();
-        Ok(if is_back { Found::Output(found["output"].take()) } else { Found::Nothing })
+        Ok(if is_back { CachedOutput::Output(found["output"].take()) } else { CachedOutput::Nothing })
     }
 
     /// Records an output with its files, if all of them can be recorded; otherwise returns the reason.
@@ -150,7 +150,7 @@ impl Place {
 }
 
 /// The parts of a key on one line.
-fn in_words(key: &CacheKey) -> String {
+fn key_summary(key: &CacheKey) -> String {
     let mut parts = vec![format!("input {}", key.input.short())];
     parts.extend(key.schema.map(|schema| format!("schema {}", schema.short())));
     for KeyFiles { glob, count, content } in &key.files {
@@ -161,7 +161,7 @@ fn in_words(key: &CacheKey) -> String {
 }
 
 /// Runs blocking file access on a thread of its own.
-async fn apart<T: Send + 'static>(
+async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -6,7 +6,7 @@ use crate::engine::Report;
 use crate::id::Address;
 use crate::meter::Meter;
 use crate::store::Signal;
-use crate::verb::{CursorSink, Failure, Funds, Lease};
+use crate::verb::{BudgetSource, CursorSink, Failure, Lease};
 
 /// Messages from attempts to the loop.
 pub(super) enum Message {
@@ -30,7 +30,7 @@ pub(super) type Inbox = mpsc::UnboundedReceiver<Message>;
 pub(super) type Outbox = mpsc::UnboundedSender<Message>;
 
 /// The cursor sink of one attempt.
-pub(super) fn cursors(outbox: &Outbox, address: &Address, attempt: u32) -> CursorSink {
+pub(super) fn cursor_sink(outbox: &Outbox, address: &Address, attempt: u32) -> CursorSink {
     let (outbox, address) = (outbox.clone(), address.clone());
     CursorSink::new(move |cursor| {
         let (saved, on_disk) = oneshot::channel();
@@ -46,7 +46,7 @@ pub(super) fn cursors(outbox: &Outbox, address: &Address, attempt: u32) -> Curso
 }
 
 /// Receives corrections of the costs of calls that earlier attempts sent without an answer.
-pub(super) fn settling(
+pub(super) fn settlement_sink(
     outbox: &Outbox,
     address: &Address,
     attempt: u32,
@@ -60,11 +60,16 @@ pub(super) fn settling(
 }
 
 /// The budget of one attempt; `granted` is its reservation so far.
-pub(super) fn funds(outbox: &Outbox, address: &Address, attempt: u32, granted: &Arc<Mutex<Meter>>) -> Funds {
+pub(super) fn budget_source(
+    outbox: &Outbox,
+    address: &Address,
+    attempt: u32,
+    granted: &Arc<Mutex<Meter>>,
+) -> BudgetSource {
     let (outbox, address) = (outbox.clone(), address.clone());
     let begun = granted.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let granted = granted.clone();
-    Funds::new(begun, move |more| {
+    BudgetSource::new(begun, move |more| {
         let (told, answer) = oneshot::channel();
         let report = Report::Claim { address: address.clone(), attempt, more: more.clone() };
         let sent = outbox.send(Message::Claim { report, told });

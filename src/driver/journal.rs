@@ -26,7 +26,7 @@ pub fn record(seq: u64, row: FactRow) -> Result<Record, DriveError> {
 }
 
 /// Refuses the first record of a run whose journal has a different format than this version writes.
-pub fn continues(run: &RunId, record: &Record) -> Result<(), DriveError> {
+pub fn check_format(run: &RunId, record: &Record) -> Result<(), DriveError> {
     match record.fact {
         Fact::RunStarted { format, .. } if format != FORMAT => {
             Err(DriveError::Format { run: run.clone(), found: format })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::task::AbortHandle;
 
-use super::Command;
+use super::RunCommand;
 use super::inbox::{Message, Outbox};
 use crate::clock::{Clock, Millis};
 use crate::engine::{Fact, Known, Record, Refusal, Run};
@@ -17,16 +17,16 @@ use crate::plan::Limit;
 use crate::store::{Settled, Signal, Store};
 
 /// The interval of checks.
-const EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A signal that was read, until its result is on disk.
-pub(super) struct Pending {
+pub(super) struct PendingSignal {
     id: u64,
     address: Address,
     refusal: Option<String>,
 }
 
-impl Pending {
+impl PendingSignal {
     pub(super) fn new(signal: &Signal, refusal: Option<String>) -> Self {
         Self { id: signal.id, address: signal.address.clone(), refusal }
     }
@@ -58,7 +58,7 @@ pub(super) fn watch(
     let watching = async move {
         let mut seen = seen;
         loop {
-            clock.sleep(EVERY).await;
+            clock.sleep(POLL_INTERVAL).await;
             let (store, run) = (store.clone(), run.clone());
             let looked = tokio::task::spawn_blocking(move || store.signals(&run, seen)).await;
             // If the store cannot be read now, it may be readable a second later; the run does not fail.
@@ -75,31 +75,31 @@ pub(super) fn watch(
 }
 
 /// The command of a signal, or the reason why `run` cannot accept it.
-pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<Command, String> {
+pub(super) fn command(run: &Run, id: &RunId, signal: &Signal) -> Result<RunCommand, String> {
     let by = signal.by.clone();
     match signal.command.as_str() {
-        "pause" => Ok(Command::Cancel),
-        "kill" => Ok(Command::Kill),
+        "pause" => Ok(RunCommand::Cancel),
+        "kill" => Ok(RunCommand::Kill),
         "limit" => {
             let caps: Option<IndexMap<Unit, f64>> = serde_json::from_value(signal.value.clone()).ok();
             let caps = caps.filter(|caps| {
                 caps.iter().all(|(unit, cap)| Limit::UNITS.contains(unit) && cap.is_finite() && *cap >= 0.0)
             });
-            Ok(Command::Limit { caps: caps.ok_or("a limit is a number of a unit")?, by })
+            Ok(RunCommand::Limit { caps: caps.ok_or("a limit is a number of a unit")?, by })
         }
         "answer" => {
             let answer = signal.value["answer"].clone();
             if let Some(refusal) = run.refuses(&signal.address, signal.question, &answer, signal.at) {
-                return Err(told(id, signal, refusal));
+                return Err(refusal_text(id, signal, refusal));
             }
             let note = signal.value["note"].as_str().map(str::to_owned);
-            Ok(Command::Answer { address: signal.address.clone(), answer, by, note })
+            Ok(RunCommand::Answer { address: signal.address.clone(), answer, by, note })
         }
         other => Err(format!("unknown command `{other}`")),
     }
 }
 
-fn told(run: &RunId, signal: &Signal, refusal: Refusal) -> String {
+fn refusal_text(run: &RunId, signal: &Signal, refusal: Refusal) -> String {
     let address = &signal.address;
     match refusal {
         Refusal::NotAsked => format!("no question waits at `{address}`"),

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::engine::tests::plans::{after, ask, body, plan, step, template};
-use crate::engine::{Fact, Pause, Standing};
+use crate::engine::{Fact, Pause, RunStatus};
 use crate::expr::Tree;
 use crate::id::{Address, RunId};
 use crate::meter::Meter;
@@ -73,7 +73,7 @@ impl Secrets for NoSecrets {
 }
 
 struct Bench {
-    house: House,
+    house: Runtime,
     toy: Toy,
     clock: ManualClock,
     heard: Arc<Mutex<Vec<String>>>,
@@ -87,7 +87,7 @@ fn toy_step(id: &str, say: &str) -> Step {
 impl Bench {
     fn new() -> Self {
         let (toy, clock) = (Toy::default(), ManualClock::at(1_000));
-        let house = House {
+        let house = Runtime {
             catalog: Catalog::new().verb(toy.clone()).verb(crate::verbs::Set),
             store: Arc::new(Memory::new(Arc::new(clock.clone()))),
             clock: Arc::new(clock.clone()),
@@ -101,12 +101,12 @@ impl Bench {
             files: "/nowhere".into(),
             lanes: indexmap::IndexMap::new(),
             caps: indexmap::IndexMap::new(),
-            grace: House::GRACE,
+            grace: Runtime::GRACE,
         };
         Self { house, toy, clock, heard: Arc::default() }
     }
 
-    fn wires(&self) -> (Wires, mpsc::Sender<Command>) {
+    fn wires(&self) -> (RunHandles, mpsc::Sender<RunCommand>) {
         let (tell, commands) = mpsc::channel(4);
         let heard = self.heard.clone();
         let events = Arc::new(move |events: Vec<Event>| {
@@ -116,13 +116,13 @@ impl Bench {
                 }
             }
         });
-        (Wires { events, notes: true, commands, ask: None }, tell)
+        (RunHandles { events, notes: true, commands, ask: None }, tell)
     }
 
     /// Runs to the end, moving the clock on whenever everything waits.
-    async fn run(&self, plan: &Arc<Plan>, begin: Begin) -> Outcome {
+    async fn run(&self, plan: &Arc<Plan>, begin: RunStart) -> Outcome {
         let (wires, _tell) = self.wires();
-        let job = Job { run: RunId::new("r"), plan: plan.clone(), begin };
+        let job = RunRequest { run: RunId::new("r"), plan: plan.clone(), begin };
         let driving = drive(&self.house, job, wires);
         tokio::pin!(driving);
         loop {
@@ -153,15 +153,15 @@ async fn settle() {
     }
 }
 
-fn fresh() -> Begin {
-    Begin::Fresh { inputs: serde_json::json!({}), seed: 1 }
+fn fresh() -> RunStart {
+    RunStart::Fresh { inputs: serde_json::json!({}), seed: 1 }
 }
 
 #[tokio::test]
 async fn retries_wait_on_the_clock_and_add_up_what_was_spent() {
     let bench = Bench::new();
     let outcome = bench.run(&plan(vec![body(vec![toy_step("a", "flaky")])], &[]), fresh()).await;
-    assert!(matches!(outcome.standing, Standing::Finished { code: 0, .. }), "{outcome:?}");
+    assert!(matches!(outcome.status, RunStatus::Finished { code: 0, .. }), "{outcome:?}");
     assert_eq!(outcome.spent, Meter::new().with("usd", 0.5));
     assert!(bench.clock.now() >= 1_000 + 500 + 1_000, "{}", bench.clock.now());
 }
@@ -172,7 +172,7 @@ async fn a_timeout_stops_the_attempt_and_keeps_what_it_cost() {
     let mut slow = toy_step("a", "hang");
     slow.timeout = Some(Duration::from_secs(5));
     let outcome = bench.run(&plan(vec![body(vec![slow])], &[]), fresh()).await;
-    assert!(matches!(outcome.standing, Standing::Finished { code: 1, .. }));
+    assert!(matches!(outcome.status, RunStatus::Finished { code: 1, .. }));
     assert_eq!(bench.failures(), [(Class::Timeout, "took longer than 5 s".to_owned())]);
     assert_eq!(bench.toy.cleaned.load(Ordering::SeqCst), 1);
     assert_eq!(outcome.spent, Meter::new().with("usd", 0.5));
@@ -183,7 +183,7 @@ async fn a_panic_is_a_failure_of_its_step_alone() {
     let bench = Bench::new();
     let steps = vec![toy_step("a", "panic"), toy_step("b", "fine")];
     let outcome = bench.run(&plan(vec![body(steps)], &[("b", "steps.b.output")]), fresh()).await;
-    let Standing::Finished { code, outputs, .. } = outcome.standing else { panic!() };
+    let RunStatus::Finished { code, outputs, .. } = outcome.status else { panic!() };
     assert_eq!((code, &outputs["b"]), (70, &Value::from("fine")));
     assert_eq!(bench.failures()[0], (Class::Bug, "panicked: on purpose".to_owned()));
 }
@@ -194,7 +194,7 @@ async fn a_cursor_is_on_disk_before_the_verb_goes_on() {
     let outcome = bench
         .run(&plan(vec![body(vec![toy_step("a", "cursor")])], &[("a", "steps.a.output")]), fresh())
         .await;
-    let Standing::Finished { outputs, .. } = outcome.standing else { panic!() };
+    let RunStatus::Finished { outputs, .. } = outcome.status else { panic!() };
     assert_eq!(outputs["a"], "batch-7");
     assert!(bench.heard.lock().unwrap().contains(&"3 cursor_saved a".to_owned()));
 }
@@ -205,28 +205,28 @@ async fn a_killed_run_goes_on_where_it_was() {
     let steps = vec![toy_step("a", "fine"), after(toy_step("b", "hang"), &[0])];
     let plan = plan(vec![body(steps)], &[]);
     let (wires, tell) = bench.wires();
-    let job = Job { run: RunId::new("r"), plan: plan.clone(), begin: fresh() };
+    let job = RunRequest { run: RunId::new("r"), plan: plan.clone(), begin: fresh() };
     let (house, heard) = (bench.house.clone(), bench.heard.clone());
     let driving = tokio::spawn(async move { drive(&house, job, wires).await });
     while !heard.lock().unwrap().iter().any(|line| line.ends_with("started b")) {
         tokio::task::yield_now().await;
     }
-    tell.send(Command::Kill).await.unwrap();
+    tell.send(RunCommand::Kill).await.unwrap();
     let outcome = driving.await.unwrap();
     // Stopping takes no time: the attempt is cancelled at once, and the run waits for nothing else.
     let outcome = outcome.unwrap();
-    assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
+    assert!(matches!(outcome.status, RunStatus::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
     assert_eq!(bench.house.store.head(&RunId::new("r")).unwrap().unwrap().status, "cancelled");
 
     let again = bench.toy.calls.load(Ordering::SeqCst);
     let (wires, tell) = bench.wires();
-    let job = Job { run: RunId::new("r"), plan, begin: Begin::Resume };
+    let job = RunRequest { run: RunId::new("r"), plan, begin: RunStart::Resume };
     let (house, toy) = (bench.house.clone(), bench.toy.clone());
     let driving = tokio::spawn(async move { drive(&house, job, wires).await });
     while toy.calls.load(Ordering::SeqCst) == again {
         tokio::task::yield_now().await;
     }
-    tell.send(Command::Kill).await.unwrap();
+    tell.send(RunCommand::Kill).await.unwrap();
     driving.await.unwrap().unwrap();
     assert_eq!(bench.toy.calls.load(Ordering::SeqCst), again + 1, "`a` was not run again");
 }
@@ -247,8 +247,8 @@ async fn what_was_on_record_is_told_before_any_news() {
         listener.lock().unwrap().extend(told);
     });
     let (_tell, commands) = mpsc::channel(1);
-    let job = Job { run: RunId::new("r"), plan, begin: Begin::Resume };
-    drive(&bench.house, job, Wires { events, notes: false, commands, ask: None }).await.unwrap();
+    let job = RunRequest { run: RunId::new("r"), plan, begin: RunStart::Resume };
+    drive(&bench.house, job, RunHandles { events, notes: false, commands, ask: None }).await.unwrap();
     let journal = bench.heard.lock().unwrap().len();
     let heard = heard.lock().unwrap();
     assert_eq!(heard.len(), journal, "{heard:?}");
@@ -261,7 +261,7 @@ async fn a_second_driver_is_refused_with_the_owner_named() {
     let run = RunId::new("r");
     let _claim = bench.house.store.claim(&run, bench.house.owner.clone()).unwrap();
     let (wires, _tell) = bench.wires();
-    let job = Job { run, plan: plan(vec![body(vec![toy_step("a", "fine")])], &[]), begin: fresh() };
+    let job = RunRequest { run, plan: plan(vec![body(vec![toy_step("a", "fine")])], &[]), begin: fresh() };
     let error = drive(&bench.house, job, wires).await.unwrap_err();
     assert!(error.to_string().contains('1') && error.to_string().contains("here"), "{error}");
 }
@@ -313,7 +313,7 @@ async fn signals_reach_a_run_once_each() {
     let bench = Bench::new();
     let plan = plan(vec![body(vec![ask("q"), toy_step("b", "hang")])], &[]);
     let (wires, _tell) = bench.wires();
-    let job = Job { run: RunId::new("r"), plan: plan.clone(), begin: fresh() };
+    let job = RunRequest { run: RunId::new("r"), plan: plan.clone(), begin: fresh() };
     let (house, heard) = (bench.house.clone(), bench.heard.clone());
     let driving = tokio::spawn(async move { drive(&house, job, wires).await });
     while !heard.lock().unwrap().iter().any(|line| line.ends_with("asked q")) {
@@ -344,7 +344,7 @@ async fn signals_reach_a_run_once_each() {
     refused(left(&bench, "", None, ("dance", Value::Null)).await, "`dance`");
     assert!(matches!(left(&bench, "", None, ("kill", Value::Null)).await, Settled::Taken(_)));
     let outcome = driving.await.unwrap().unwrap();
-    assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
+    assert!(matches!(outcome.status, RunStatus::Paused { pause: Pause::Cancelled, .. }), "{outcome:?}");
     assert_eq!(bench.heard.lock().unwrap().iter().filter(|line| line.ends_with(" answered q")).count(), 1);
 }
 
@@ -353,7 +353,7 @@ async fn an_answer_that_waits_for_a_resume_is_taken_by_it_and_a_pause_is_not() {
     let bench = Bench::new();
     let plan = plan(vec![body(vec![ask("q")])], &[("q", "steps.q.output")]);
     let outcome = bench.run(&plan, fresh()).await;
-    assert!(matches!(outcome.standing, Standing::Paused { pause: Pause::Waiting, .. }));
+    assert!(matches!(outcome.status, RunStatus::Paused { pause: Pause::Waiting, .. }));
     let leave = |command: &str, value: Value| {
         let (address, by) = (if command == "answer" { "q" } else { "" }, "ada".to_owned());
         bench.house.store.signal(&Signal {
@@ -370,8 +370,8 @@ async fn an_answer_that_waits_for_a_resume_is_taken_by_it_and_a_pause_is_not() {
     let pause = leave("pause", Value::Null).unwrap();
     let answer = leave("answer", serde_json::json!({"answer": "yes"})).unwrap();
     let late = leave("answer", serde_json::json!({"answer": "no"})).unwrap();
-    let outcome = bench.run(&plan, Begin::Resume).await;
-    let Standing::Finished { outputs, .. } = outcome.standing else { panic!("{outcome:?}") };
+    let outcome = bench.run(&plan, RunStart::Resume).await;
+    let RunStatus::Finished { outputs, .. } = outcome.status else { panic!("{outcome:?}") };
     assert_eq!(outputs["q"], "yes", "the first answer counts");
     let settled = |id| bench.house.store.settlement(id).unwrap().unwrap();
     refused(settled(pause), "no process");

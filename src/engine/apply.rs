@@ -6,7 +6,7 @@ use super::control;
 use super::frame::{Frame, Spot};
 use super::node::Node;
 use super::run::{Lane, Work};
-use super::{Fact, Known, Mismatch, Pause, Record, Run, Settings, Standing};
+use super::{Fact, Known, Mismatch, Pause, Record, Run, RunStatus, Settings};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, AddressPart, Instance, RunId, StepId};
@@ -74,20 +74,20 @@ impl Run {
             }
             Fact::Paused { pause, message, reasons } => {
                 self.at_pause.begin();
-                self.standing =
-                    Standing::Paused { pause: *pause, message: message.clone(), reasons: reasons.clone() };
+                self.status =
+                    RunStatus::Paused { pause: *pause, message: message.clone(), reasons: reasons.clone() };
             }
             Fact::PausedStep { step, output, failure } => {
                 self.apply_paused_step(step, output.as_ref(), failure.as_ref())?;
             }
             Fact::Resumed => {
                 self.at_pause.end();
-                self.standing = Standing::Going;
+                self.status = RunStatus::Going;
                 self.unblock(at, None);
             }
             Fact::Finished { status, code, outputs, .. } => {
                 let outputs = super::slot::load(outputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
-                self.standing = Standing::Finished { status: status.clone(), code: *code, outputs };
+                self.status = RunStatus::Finished { status: status.clone(), code: *code, outputs };
             }
             Fact::Limited { caps, .. } => {
                 self.settings.caps.extend(caps.clone());

@@ -4,7 +4,7 @@ use super::control::{end, end_of};
 use super::evaluate::{Evaluated, at_pause};
 use super::frame::{FrameId, Spot};
 use super::node::Node;
-use super::{LateFailure, Pause, Run, Standing};
+use super::{LateFailure, Pause, Run, RunStatus};
 use crate::expr::{Data, Scope};
 use crate::id::Address;
 use crate::plan::{Sees, Step};
@@ -71,7 +71,7 @@ impl Run {
     /// Whether the step runs because of the pause that the run is in. A person who stops a run may never resume it, so
     /// that steps that run always run then, too.
     pub(super) fn runs_at_pause(&self, step: &Step) -> bool {
-        let stopped = matches!(&self.standing, Standing::Paused { pause: Pause::Cancelled, .. });
+        let stopped = matches!(&self.status, RunStatus::Paused { pause: Pause::Cancelled, .. });
         step.on_pause || (step.always && stopped)
     }
 

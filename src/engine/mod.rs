@@ -41,7 +41,7 @@ pub use fact::{
     SkipReason,
 };
 pub use node::Phase;
-pub use order::{Attempt, Order, Report, Slice, Standing, Turn};
+pub use order::{Attempt, Order, Report, RunStatus, Slice, Turn};
 pub use question::Question;
 pub use run::{Bounds, Mismatch, Run, Settings};
 pub use slot::load;

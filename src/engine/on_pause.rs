@@ -11,7 +11,7 @@ use super::report::{failed_check, misfit};
 use super::scope::{eval_failure, failure_data};
 use super::slot::{INLINE, Slot};
 use super::turn::{attempt_scope, rendered};
-use super::{Attempt, Fact, Mismatch, Order, Pause, Payload, Run, Standing};
+use super::{Attempt, Fact, Mismatch, Order, Pause, Payload, Run, RunStatus};
 use crate::clock::Millis;
 use crate::expr::{Allowance, Data, Expr, Scope};
 use crate::id::{Address, StepId};
@@ -73,7 +73,7 @@ impl AtPause {
 impl Run {
     /// Orders the steps that are to run because of the pause, once nothing else runs any more.
     pub(super) fn order_on_pause(&mut self, now: Millis) -> Result<(), Mismatch> {
-        let is_paused = matches!(self.standing, Standing::Paused { .. });
+        let is_paused = matches!(self.status, RunStatus::Paused { .. });
         if !is_paused || self.running > 0 || self.releasing > 0 || self.at_pause.stopped {
             return Ok(());
         }
@@ -99,7 +99,7 @@ impl Run {
     fn ready_at_pause(&self, (root, place): Spot) -> Ready {
         let frame = self.frame(root);
         let address = self.address((root, place));
-        if let Standing::Paused { pause: Pause::Barrier, reasons, .. } = &self.standing
+        if let RunStatus::Paused { pause: Pause::Barrier, reasons, .. } = &self.status
             && reasons.iter().any(|reason| reason.address == address)
         {
             return Ready::No;

@@ -255,7 +255,7 @@ impl Turn {
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum RunStatus {
     /// Attempts are under way or will be.
     Going,
     /// Takes no new work, and none is under way.

@@ -9,7 +9,7 @@ use super::retry::{self, Verdict};
 use super::run::{Run, Work};
 use super::scope::{eval_failure, failure_data};
 use super::slot::INLINE;
-use super::{Fact, Mismatch, Pause, Report, Standing, control};
+use super::{Fact, Mismatch, Pause, Report, RunStatus, control};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::Address;
@@ -100,7 +100,7 @@ impl Run {
             }
             Report::Unasked { address } => self.unasked(now, &address),
             Report::Limits { caps, by } => self.emit(now, Address::root(), 0, Fact::Limited { caps, by }),
-            Report::Pause { pause, message } if self.standing == Standing::Going => {
+            Report::Pause { pause, message } if self.status == RunStatus::Going => {
                 self.emit(now, Address::root(), 0, Fact::Paused { pause, message, reasons: Vec::new() })
             }
             Report::Pause { .. } => Ok(()),

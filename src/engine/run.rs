@@ -11,7 +11,7 @@ use super::on_pause::AtPause;
 use super::report::Unchecked;
 use super::slot::{INLINE, weight};
 use super::unsettled::Unsettled;
-use super::{FORMAT, Fact, Known, LateFailure, Pause, Payload, Record, Standing, Turn};
+use super::{FORMAT, Fact, Known, LateFailure, Pause, Payload, Record, RunStatus, Turn};
 use crate::clock::Millis;
 use crate::expr::{Data, Scope};
 use crate::id::{Address, Instance, RunId};
@@ -134,7 +134,7 @@ pub struct Run {
     pub(super) given: HashMap<Spot, serde_json::Map<String, Value>>,
     pub(super) wall: Wall,
     pub(super) sums: Data,
-    pub(super) standing: Standing,
+    pub(super) status: RunStatus,
     pub(super) at_pause: AtPause,
     /// Steps with `always` that failed in pipelines that were called.
     pub(super) late_failed: Vec<LateFailure>,
@@ -200,7 +200,7 @@ impl Run {
             given: HashMap::new(),
             wall: Wall::default(),
             sums: Data::none(),
-            standing: Standing::Going,
+            status: RunStatus::Going,
             at_pause: AtPause::default(),
             late_failed: Vec::new(),
             fresh: HashMap::new(),
@@ -220,8 +220,8 @@ impl Run {
     }
 
     /// Where the run stands.
-    pub fn standing(&self) -> &Standing {
-        &self.standing
+    pub fn status(&self) -> &RunStatus {
+        &self.status
     }
 
     /// What it has spent.
@@ -400,8 +400,8 @@ impl Run {
     }
 
     pub(super) fn pause(&self) -> Option<Pause> {
-        match &self.standing {
-            Standing::Paused { pause, .. } => Some(*pause),
+        match &self.status {
+            RunStatus::Paused { pause, .. } => Some(*pause),
             _ => None,
         }
     }

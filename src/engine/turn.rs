@@ -9,7 +9,7 @@ use super::node::{Node, Tries};
 use super::run::Work;
 use super::scope::{eval_failure, failure_data};
 use super::slot::{INLINE, recordable};
-use super::{Attempt, Fact, Mismatch, Order, Question, Run, SkipReason, Slice, Standing, Turn, control};
+use super::{Attempt, Fact, Mismatch, Order, Question, Run, RunStatus, SkipReason, Slice, Turn, control};
 use crate::clock::Millis;
 use crate::expr::{Data, EvalError, Scope, Tree};
 use crate::id::{Address, Instance};
@@ -34,9 +34,9 @@ impl Run {
         self.settle_claims(now)?;
         let blocked = std::mem::take(&mut self.blocked).into_iter();
         self.work.extend(blocked.map(|(spot, _)| Work::Ready(spot)));
-        let mut deadline = if self.standing == Standing::Going { self.watch_wall(now)? } else { None };
+        let mut deadline = if self.status == RunStatus::Going { self.watch_wall(now)? } else { None };
         let mut more = false;
-        while self.standing == Standing::Going {
+        while self.status == RunStatus::Going {
             more = slice.is_over(&self.turn);
             if more {
                 break;
@@ -53,10 +53,10 @@ impl Run {
         }
         self.order_on_pause(now)?;
         self.fresh.clear();
-        if self.standing != Standing::Going || self.is_idle() {
+        if self.status != RunStatus::Going || self.is_idle() {
             deadline = None;
         }
-        let timer = self.timers.first().map(|(at, _)| *at).filter(|_| self.standing == Standing::Going);
+        let timer = self.timers.first().map(|(at, _)| *at).filter(|_| self.status == RunStatus::Going);
         let wake = timer.into_iter().chain(deadline).min();
         Ok(Turn { wake, more, ..std::mem::take(&mut self.turn) })
     }
@@ -245,7 +245,7 @@ impl Run {
                     break;
                 }
                 started = true;
-                if self.standing != Standing::Going || slice.is_over(&self.turn) {
+                if self.status != RunStatus::Going || slice.is_over(&self.turn) {
                     return Ok(true);
                 }
             }
@@ -331,7 +331,7 @@ impl Run {
         let (name, _) = input_of(step)?;
         let number = tries.begun + 1;
         let pure = matches!(&step.action, Action::Verb { traits, .. } if traits.pure);
-        let anew = matches!(&step.action, Action::Verb { traits, .. } if traits.anew);
+        let anew = matches!(&step.action, Action::Verb { traits, .. } if traits.always_rerun);
         // What runs last runs in each run: no outcome of another run takes its place.
         let is_reusable = (!(pure || anew) || step.cache) && !step.always;
         let key = is_reusable.then(|| content_key(name, &with, step.output.as_deref()));

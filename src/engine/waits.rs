@@ -2,7 +2,7 @@
 
 use super::frame::{FrameId, Spot};
 use super::node::Node;
-use super::{Fact, Mismatch, Order, Pause, Question, Reason, Run, Standing};
+use super::{Fact, Mismatch, Order, Pause, Question, Reason, Run, RunStatus};
 use crate::clock::Millis;
 use crate::id::{Address, Instance};
 use crate::plan::Action;
@@ -71,7 +71,7 @@ impl Run {
 
     /// Pauses the run if steps wait and nothing else can proceed.
     pub(super) fn pause_if_stuck(&mut self, now: Millis) -> Result<(), Mismatch> {
-        if self.standing != Standing::Going || self.can_proceed(now) {
+        if self.status != RunStatus::Going || self.can_proceed(now) {
             return Ok(());
         }
         let reasons = self.reasons();

@@ -17,7 +17,7 @@ use crate::llm::registry::{Model, Provider, Registry, RegistryError, SchemaMode}
 use crate::llm::{ModelRequest, ModelResponse, in_prose};
 use crate::meter::Meter;
 use crate::value::Digest;
-use crate::verb::{Class, Covered, Failure, SecretText, Secrets};
+use crate::verb::{Class, Failure, Reservation, SecretText, Secrets};
 
 /// Client for all models: registry, keys, cassette and one connection pool. Cheap to clone.
 #[derive(Clone)]
@@ -97,9 +97,9 @@ impl Drop for Sending<'_> {
     }
 }
 
-impl CallBudget for Covered<'_> {
+impl CallBudget for Reservation<'_> {
     fn covers(&self, most: &Meter) -> bool {
-        Covered::covers(self, most)
+        Reservation::covers(self, most)
     }
 
     fn cover<'a>(&'a self, most: &'a Meter) -> StoreFuture<'a, ()> {
@@ -107,7 +107,7 @@ impl CallBudget for Covered<'_> {
     }
 
     fn recall(&self) {
-        Covered::recall(self);
+        Reservation::recall(self);
     }
 }
 

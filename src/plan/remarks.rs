@@ -6,7 +6,7 @@ use crate::diag::{Code, Diagnostic};
 use crate::expr::{Shape, Tree};
 use crate::model::{Node, Raw, Use};
 use crate::value::Value;
-use crate::verb::{Draft, Open, Refusal, Remark, pointer};
+use crate::verb::{InputDraft, OpenTemplate, Refusal, Remark, pointer};
 
 impl Resolver<'_, '_> {
     /// Passes on what a verb says of its input.
@@ -50,13 +50,13 @@ impl Resolver<'_, '_> {
     }
 
     /// The input of a verb before anything is rendered, and what is known of its templates.
-    pub(super) fn draft(&self, node: &Node, tree: &Tree) -> Draft {
-        let mut draft = Draft::default();
+    pub(super) fn draft(&self, node: &Node, tree: &Tree) -> InputDraft {
+        let mut draft = InputDraft::default();
         draft.value = self.drafted(node, tree, "", &mut draft.open);
         draft
     }
 
-    fn drafted(&self, node: &Node, tree: &Tree, at: &str, open: &mut Vec<Open>) -> Value {
+    fn drafted(&self, node: &Node, tree: &Tree, at: &str, open: &mut Vec<OpenTemplate>) -> Value {
         match (tree, &node.value) {
             (Tree::Template(template), _) => {
                 if let Some(literal) = template.literal() {
@@ -64,7 +64,7 @@ impl Resolver<'_, '_> {
                 }
                 let shape = self.made.get(&node.span).cloned().unwrap_or_default();
                 let may_be_none = template.single() && shape.may(|shape| *shape == Shape::None);
-                open.push(Open { pointer: at.to_owned(), may_be_none });
+                open.push(OpenTemplate { pointer: at.to_owned(), may_be_none });
                 Value::from(template.text())
             }
             (Tree::List(trees), Raw::List(nodes)) => {

@@ -267,7 +267,7 @@ impl Resolver<'_, '_> {
         let verb =
             step.uses.iter().find_map(|used| Some((used, self.loader.catalog.find_verb(&used.name.text)?)));
         if let Some(output) = &step.output {
-            let beside = verb.map_or(&[] as &[&str], |(_, verb)| verb.beside());
+            let beside = verb.map_or(&[] as &[&str], |(_, verb)| verb.extra_fields());
             let schema = self.schema(output);
             let output = schema.map_or(Shape::Any, |schema| shape::of_schema(schema.source(), beside));
             return StepShape { output, ..known };

@@ -127,7 +127,7 @@ impl Resolver<'_, '_> {
     /// `attempt.error` itself says it in its own words.
     pub(super) fn again(&mut self, action: &mut Action, retry: &Retry, sight: &mut Sight) {
         let Action::Verb { name, with, again, .. } = action else { return };
-        let path = self.loader.catalog.find_verb(name).and_then(|verb| verb.again());
+        let path = self.loader.catalog.find_verb(name).and_then(|verb| verb.retry_prompt());
         let (Some(path), true) = (path, retry.on.contains(&Class::Rejected) || retry.until.is_some()) else {
             return;
         };

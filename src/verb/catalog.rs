@@ -6,7 +6,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Bound, Context, Draft, DynResource, Failure, Output, Refusal, Remark, Resource, Traits, Verb};
+use super::{
+    Context, CostBound, DynResource, Failure, InputDraft, Output, Refusal, Remark, Resource, Traits, Verb,
+};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -27,7 +29,7 @@ pub struct Catalog {
 type UnknownModel = dyn Fn(&str) -> Option<(String, String)> + Send + Sync;
 
 /// The meaning of a name in the catalog.
-pub enum Entry<'a> {
+pub enum CatalogEntry<'a> {
     /// A leaf verb.
     Verb(&'a Arc<dyn DynVerb>),
     /// A resource of `hold`.
@@ -129,7 +131,7 @@ impl Catalog {
 }
 
 /// The future of an erased call.
-pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Output<Value>, Failure>> + Send + 'a>>;
+pub type VerbFuture<'a> = Pin<Box<dyn Future<Output = Result<Output<Value>, Failure>> + Send + 'a>>;
 
 /// A [`Verb`] with its types erased.
 pub trait DynVerb: Send + Sync + 'static {
@@ -143,14 +145,14 @@ pub trait DynVerb: Send + Sync + 'static {
     fn example(&self) -> &'static str;
     /// See [`Verb::LANES`].
     fn lanes(&self) -> &'static [(&'static str, usize)];
-    /// See [`Verb::BESIDE`].
-    fn beside(&self) -> &'static [&'static str];
+    /// See [`Verb::EXTRA_FIELDS`].
+    fn extra_fields(&self) -> &'static [&'static str];
     /// See [`Verb::OUTPUT_KEYS`].
     fn output_keys(&self) -> &'static [&'static str];
     /// See [`Verb::KEYS_AT_START`].
     fn keys_at_start(&self) -> &'static [&'static str];
-    /// See [`Verb::AGAIN`].
-    fn again(&self) -> Option<&'static str>;
+    /// See [`Verb::RETRY_PROMPT`].
+    fn retry_prompt(&self) -> Option<&'static str>;
     /// See [`Verb::READS_FILES`].
     fn reads_files(&self) -> bool;
     /// See [`Verb::lane`].
@@ -162,15 +164,15 @@ pub trait DynVerb: Send + Sync + 'static {
     /// JSON Schema of its output.
     fn out_schema(&self) -> Value;
     /// See [`Verb::bound`].
-    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound>;
+    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<CostBound>;
     /// See [`Verb::depends_on`].
     fn depends_on(&self, with: &Value) -> Option<String>;
     /// See [`Verb::remarks`].
     fn remarks(&self, with: &Value) -> Vec<Remark>;
     /// See [`Verb::refusals`]: the refusals of an input with unrendered templates that are certain.
-    fn refusals(&self, draft: &Draft) -> Vec<Refusal>;
+    fn refusals(&self, draft: &InputDraft) -> Vec<Refusal>;
     /// Reads `with` and runs.
-    fn run(&self, with: Value, cx: Context) -> Running<'_>;
+    fn run(&self, with: Value, cx: Context) -> VerbFuture<'_>;
 }
 
 impl<V: Verb> DynVerb for V {
@@ -194,8 +196,8 @@ impl<V: Verb> DynVerb for V {
         V::LANES
     }
 
-    fn beside(&self) -> &'static [&'static str] {
-        V::BESIDE
+    fn extra_fields(&self) -> &'static [&'static str] {
+        V::EXTRA_FIELDS
     }
 
     fn output_keys(&self) -> &'static [&'static str] {
@@ -206,8 +208,8 @@ impl<V: Verb> DynVerb for V {
         V::KEYS_AT_START
     }
 
-    fn again(&self) -> Option<&'static str> {
-        V::AGAIN
+    fn retry_prompt(&self) -> Option<&'static str> {
+        V::RETRY_PROMPT
     }
 
     fn reads_files(&self) -> bool {
@@ -230,7 +232,7 @@ impl<V: Verb> DynVerb for V {
         schemars::schema_for!(V::Out).to_value()
     }
 
-    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
+    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<CostBound> {
         Verb::bound(self, with, schema)
     }
 
@@ -242,13 +244,13 @@ impl<V: Verb> DynVerb for V {
         Verb::remarks(self, with)
     }
 
-    fn refusals(&self, draft: &Draft) -> Vec<Refusal> {
+    fn refusals(&self, draft: &InputDraft) -> Vec<Refusal> {
         super::draft::refusals(V::NAME, draft, V::refusals)
     }
 
-    fn run(&self, with: Value, cx: Context) -> Running<'_> {
+    fn run(&self, with: Value, cx: Context) -> VerbFuture<'_> {
         Box::pin(async move {
-            let with = accepted(V::NAME, &with, V::refusals)?;
+            let with = checked_input(V::NAME, &with, V::refusals)?;
             let output = Verb::run(self, with, cx).await?;
             let value = serde_json::to_value(output.value).map_err(|e| {
                 Failure::new(super::Class::Bug, format!("the output of `{}` is not JSON: {e}", V::NAME))
@@ -274,7 +276,7 @@ pub(super) fn unreadable<T: JsonSchema>(name: &str, with: &Value, error: &serde_
 }
 
 /// The input of an attempt, or the failure that ends it before it starts.
-pub(super) fn accepted<T: DeserializeOwned + JsonSchema>(
+pub(super) fn checked_input<T: DeserializeOwned + JsonSchema>(
     name: &str,
     with: &Value,
     refuse: impl FnOnce(&T) -> Vec<Refusal>,

@@ -5,7 +5,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ask, Blobs, Class, Failure, Funds, Grants};
+use super::{Blobs, BudgetSource, Class, Failure, Grants, Permission};
 use crate::clock::Clock;
 use crate::id::{Address, RunId};
 use crate::schema::Schema;
@@ -35,7 +35,7 @@ pub struct Context {
     /// Storage for such a value.
     pub cursors: CursorSink,
     /// Requests for a larger budget than the attempt started with.
-    pub funds: Funds,
+    pub budget: BudgetSource,
     /// Content-addressed storage of the run.
     pub blobs: Arc<dyn Blobs>,
     /// Source of time.
@@ -109,7 +109,7 @@ impl Progress {
     }
 
     /// Whether there is a receiver: otherwise messages need not be made.
-    pub fn is_heard(&self) -> bool {
+    pub fn is_observed(&self) -> bool {
         self.0.is_some()
     }
 
@@ -121,7 +121,7 @@ impl Progress {
     }
 }
 
-type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+type SaveFuture = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 
 /// Stores a small value of a verb (a batch id, a position) so that paid work is never submitted twice. Fields
 /// with a meaning: `{attempt, spent}` is the cost of the attempt so far, which is recorded if it is
@@ -129,11 +129,11 @@ type Saving = std::pin::Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>
 /// = N` is the number of tasks that continue elsewhere: if the step fails for good, their results are never
 /// fetched, and their reservations count as lost.
 #[derive(Clone)]
-pub struct CursorSink(Arc<dyn Fn(Value) -> Saving + Send + Sync>);
+pub struct CursorSink(Arc<dyn Fn(Value) -> SaveFuture + Send + Sync>);
 
 impl CursorSink {
     /// Cursors go to `sink`, whose future resolves when the value is on disk.
-    pub fn new(sink: impl Fn(Value) -> Saving + Send + Sync + 'static) -> Self {
+    pub fn new(sink: impl Fn(Value) -> SaveFuture + Send + Sync + 'static) -> Self {
         Self(Arc::new(sink))
     }
 
@@ -208,7 +208,7 @@ impl Context {
     /// The value of the secret `name`, for `receiver`, e.g. "the header `authorization`". Errors with `auth`
     /// if the user has not allowed it, or it is not set.
     pub fn secret(&self, name: &str, receiver: &str) -> Result<SecretText, Failure> {
-        let ask = Ask::Secret(name.to_owned());
+        let ask = Permission::Secret(name.to_owned());
         if let Some(failure) = no_name(name, receiver) {
             return Err(failure);
         }
@@ -251,7 +251,7 @@ impl Context {
             progress: Progress::silent(),
             cursor: None,
             cursors: CursorSink::nowhere(),
-            funds: Funds::endless(),
+            budget: BudgetSource::endless(),
             blobs: Arc::new(super::MemoryBlobs::default()),
             clock,
             workspace: Workspace { scratch: project.join(".scratch"), kept: project.join(".files"), project },

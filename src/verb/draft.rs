@@ -7,31 +7,31 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use super::catalog::unreadable;
-use super::refusal::{Draft, Refusal, is_below, pointer};
+use super::refusal::{InputDraft, Refusal, is_below, pointer};
 use crate::value::{Digest, Value};
 
 /// The maximum number of times that an input is read with generated values for its templates.
-const TRIES: usize = 200;
+const MAX_READS: usize = 200;
 
 /// The refusals of `draft` that do not depend on its templates. `refuse` returns the refusals of a complete
 /// input.
 pub(super) fn refusals<T: DeserializeOwned + JsonSchema>(
     name: &str,
-    draft: &Draft,
+    draft: &InputDraft,
     refuse: impl FnOnce(&T) -> Vec<Refusal>,
 ) -> Vec<Refusal> {
     match read(name, draft) {
-        Reading::Whole(with, missing) => {
+        DraftReading::Whole(with, missing) => {
             let mut found = refuse(&with);
             found.retain(|refusal| refusal.is_certain(draft, &missing));
             found
         }
-        Reading::Wrong(refusal) => vec![*refusal],
-        Reading::Unknown => Vec::new(),
+        DraftReading::Wrong(refusal) => vec![*refusal],
+        DraftReading::Unknown => Vec::new(),
     }
 }
 
-enum Reading<T> {
+enum DraftReading<T> {
     /// The input, and the templates for which no value can be read.
     Whole(T, BTreeSet<String>),
     /// The literal parts are invalid.
@@ -42,39 +42,40 @@ enum Reading<T> {
 
 /// Reads the input. Each template is replaced by its text, or by the first of some generated values that can
 /// be read there, or removed.
-fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &Draft) -> Reading<T> {
+fn read<T: DeserializeOwned + JsonSchema>(name: &str, draft: &InputDraft) -> DraftReading<T> {
     let mut value = draft.value.clone();
     let mut tried: BTreeMap<&str, usize> = BTreeMap::new();
-    for _ in 0..TRIES {
+    for _ in 0..MAX_READS {
         let error = match serde_path_to_error::deserialize::<_, T>(&value) {
             Ok(with) => {
-                let missing = tried.iter().filter(|(_, n)| **n > MADE_UP).map(|(hole, _)| (*hole).to_owned());
-                return Reading::Whole(with, missing.collect());
+                let missing =
+                    tried.iter().filter(|(_, n)| **n > SUBSTITUTES).map(|(hole, _)| (*hole).to_owned());
+                return DraftReading::Whole(with, missing.collect());
             }
             Err(error) => error,
         };
-        let at = written(error.path());
+        let at = pointer_of(error.path());
         let mut near = draft.open.iter().map(|open| open.pointer.as_str()).filter(|hole| {
-            (is_below(hole, &at) || is_below(&at, hole)) && tried.get(hole).is_none_or(|n| *n <= MADE_UP)
+            (is_below(hole, &at) || is_below(&at, hole)) && tried.get(hole).is_none_or(|n| *n <= SUBSTITUTES)
         });
         if let Some(hole) = near.next() {
             let count = tried.entry(hole).or_default();
-            let made = made_up(*count)
-                .or_else(|| (*count + 1 == MADE_UP).then(|| smallest_at(&schema::<T>(), hole)).flatten());
-            put(&mut value, hole, made);
+            let made = substitute(*count)
+                .or_else(|| (*count + 1 == SUBSTITUTES).then(|| smallest_at(&schema::<T>(), hole)).flatten());
+            set_at(&mut value, hole, made);
             *count += 1;
         } else if draft.open.iter().any(|open| is_below(&open.pointer, &at) || is_below(&at, &open.pointer)) {
-            return Reading::Unknown;
+            return DraftReading::Unknown;
         } else {
             let failure = unreadable::<T>(name, &value, &error.into_inner());
-            return Reading::Wrong(Box::new(Refusal::of(at, failure)));
+            return DraftReading::Wrong(Box::new(Refusal::of(at, failure)));
         }
     }
-    Reading::Unknown
+    DraftReading::Unknown
 }
 
 /// The maximum number of generated values.
-const MADE_UP: usize = 6;
+const SUBSTITUTES: usize = 6;
 
 fn schema<T: JsonSchema>() -> Value {
     schemars::schema_for!(T).to_value()
@@ -96,11 +97,11 @@ fn smallest_at<'s>(root: &'s Value, pointer: &str) -> Option<Value> {
 }
 
 /// The maximum depth of schemas that are followed.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// The schemas that `schema` consists of or refers to.
 fn alternatives<'s>(schema: &'s Value, root: &'s Value, depth: usize) -> Vec<&'s Value> {
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return Vec::new();
     }
     let target = schema.get("$ref").and_then(Value::as_str);
@@ -113,7 +114,7 @@ fn alternatives<'s>(schema: &'s Value, root: &'s Value, depth: usize) -> Vec<&'s
 
 /// The smallest value that fits `schema`: of an object, only the required keys.
 fn smallest(schema: &Value, root: &Value, depth: usize) -> Option<Value> {
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return None;
     }
     alternatives(schema, root, depth).into_iter().find_map(|schema| {
@@ -139,7 +140,7 @@ fn smallest(schema: &Value, root: &Value, depth: usize) -> Option<Value> {
 }
 
 /// The value for attempt `n`; `None` after the last one.
-fn made_up(n: usize) -> Option<Value> {
+fn substitute(n: usize) -> Option<Value> {
     let values = [
         Value::from(Digest::of("").to_string()),
         Value::from(1),
@@ -151,7 +152,7 @@ fn made_up(n: usize) -> Option<Value> {
 }
 
 /// Replaces the value at `pointer` by `made`, or removes it from its table.
-fn put(value: &mut Value, pointer: &str, made: Option<Value>) {
+fn set_at(value: &mut Value, pointer: &str, made: Option<Value>) {
     if let (Some(made), Some(place)) = (&made, value.pointer_mut(pointer)) {
         *place = made.clone();
         return;
@@ -175,7 +176,7 @@ fn put(value: &mut Value, pointer: &str, made: Option<Value>) {
     }
 }
 
-fn written(path: &Path) -> String {
+fn pointer_of(path: &Path) -> String {
     let mut made = String::new();
     for segment in path {
         match segment {

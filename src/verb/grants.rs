@@ -22,25 +22,25 @@ pub struct Grants {
     library: Arc<BTreeSet<String>>,
     trusted: BTreeMap<PathBuf, Digest>,
     /// Permissions for this run's own pipeline and files, because the user trusts them.
-    derived: BTreeSet<Ask>,
+    derived: BTreeSet<Permission>,
 }
 
 /// A permission that a file requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ask {
+pub enum Permission {
     /// Use of a secret, by name.
     Secret(String),
     /// A connection to a host, as `NAME:PORT`, or to [`EVERY_HOST`].
     Egress(String),
 }
 
-/// An [`Ask`] with the JSON pointer of the requesting value.
+/// An [`Permission`] with the JSON pointer of the requesting value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct PermissionRequest {
     /// Location of the request.
     pub pointer: String,
     /// Requested permission.
-    pub what: Ask,
+    pub what: Permission,
 }
 
 impl Grants {
@@ -50,16 +50,16 @@ impl Grants {
     }
 
     /// Allows a request.
-    pub fn allow(&mut self, ask: Ask) {
+    pub fn allow(&mut self, ask: Permission) {
         match ask {
-            Ask::Secret(name) => self.secrets.insert(name),
-            Ask::Egress(host) => self.hosts.insert(host.to_ascii_lowercase()),
+            Permission::Secret(name) => self.secrets.insert(name),
+            Permission::Egress(host) => self.hosts.insert(host.to_ascii_lowercase()),
         };
     }
 
     /// Allows the pipeline of this run the requests of a file that the user trusts. The caller has checked
     /// that all files of the pipeline are trusted, because each of them can decide where a secret goes.
-    pub fn allow_pipeline(&mut self, ask: Ask) {
+    pub fn allow_pipeline(&mut self, ask: Permission) {
         self.derived.insert(ask);
     }
 
@@ -91,16 +91,16 @@ impl Grants {
     }
 
     /// Whether steps may use it.
-    pub fn allows(&self, ask: &Ask) -> bool {
+    pub fn allows(&self, ask: &Permission) -> bool {
         self.allows_all(ask) || self.derived.contains(ask)
     }
 
     /// Whether it is allowed for every requester. A host is also allowed by its name without the port.
-    pub fn allows_all(&self, ask: &Ask) -> bool {
+    pub fn allows_all(&self, ask: &Permission) -> bool {
         self.everything
             || match ask {
-                Ask::Secret(name) => self.secrets.contains(name),
-                Ask::Egress(host) => {
+                Permission::Secret(name) => self.secrets.contains(name),
+                Permission::Egress(host) => {
                     let host = host.to_ascii_lowercase();
                     let name = host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name);
                     [EVERY_HOST, host.as_str(), name].iter().any(|host| self.hosts.contains(*host))
@@ -116,14 +116,14 @@ impl Grants {
     /// The names of allowed secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let derived = self.derived.iter().filter_map(|ask| match ask {
-            Ask::Secret(name) => Some(name),
-            Ask::Egress(_) => None,
+            Permission::Secret(name) => Some(name),
+            Permission::Egress(_) => None,
         });
         self.secrets.iter().chain(derived).map(String::as_str)
     }
 }
 
-impl Ask {
+impl Permission {
     /// The command-line option that allows it.
     pub fn option(&self) -> String {
         match self {
@@ -135,7 +135,7 @@ impl Ask {
 
     /// All requests in `value`: tables with `secret = "NAME"`, inputs of type `secret` with a default, and
     /// `egress`. A name that is still a template is no request yet.
-    pub fn all_of(value: &Value) -> Vec<Asked> {
+    pub fn all_of(value: &Value) -> Vec<PermissionRequest> {
         let mut found = Vec::new();
         collect(value, "", &mut found);
         found.retain(|asked| !is_template(asked.what.name()));
@@ -162,23 +162,23 @@ fn is_template(text: &str) -> bool {
 }
 
 /// The tables whose keys are names chosen by the author.
-const NAMED: [&str; 4] = ["env", "headers", "query", "variables"];
+const TABLES_OF_NAMES: [&str; 4] = ["env", "headers", "query", "variables"];
 
 /// The keys whose values may be or contain `{ secret = "NAME" }`.
 const TAKES_SECRETS: [&str; 7] =
     ["env", "headers", "query", "variables", "basic", "authorization", "password"];
 
-fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
-    let mut ask = |what| found.push(Asked { pointer: pointer.to_owned(), what });
+fn collect(value: &Value, pointer: &str, found: &mut Vec<PermissionRequest>) {
+    let mut ask = |what| found.push(PermissionRequest { pointer: pointer.to_owned(), what });
     match value {
         Value::Object(table) => {
-            let chosen = pointer.rsplit('/').next().is_some_and(|key| NAMED.contains(&key));
+            let chosen = pointer.rsplit('/').next().is_some_and(|key| TABLES_OF_NAMES.contains(&key));
             let text = |key: &str| table.get(key).and_then(Value::as_str).filter(|_| !chosen);
             if let Some(name) = text("secret") {
-                ask(Ask::Secret(name.to_owned()));
+                ask(Permission::Secret(name.to_owned()));
             }
             if let (Some("secret"), Some(name)) = (text("type"), text("default")) {
-                ask(Ask::Secret(name.to_owned()));
+                ask(Permission::Secret(name.to_owned()));
             }
             for (key, inner) in table {
                 let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
@@ -189,7 +189,10 @@ fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
                 if let (true, Some(text)) = (TAKES_SECRETS.contains(&key.as_str()) && !chosen, inner.as_str())
                     && is_template(text)
                 {
-                    found.push(Asked { pointer: pointer.clone(), what: Ask::Secret(text.to_owned()) });
+                    found.push(PermissionRequest {
+                        pointer: pointer.clone(),
+                        what: Permission::Secret(text.to_owned()),
+                    });
                 }
                 collect(inner, &pointer, found);
             }
@@ -204,7 +207,7 @@ fn collect(value: &Value, pointer: &str, found: &mut Vec<Asked>) {
     }
 }
 
-fn hosts(egress: &Value, pointer: &str, found: &mut Vec<Asked>) {
+fn hosts(egress: &Value, pointer: &str, found: &mut Vec<PermissionRequest>) {
     let all = [Value::from(EVERY_HOST)];
     let hosts = match egress {
         Value::Bool(true) => all.as_slice(),
@@ -213,7 +216,10 @@ fn hosts(egress: &Value, pointer: &str, found: &mut Vec<Asked>) {
         _ => &[],
     };
     let hosts = hosts.iter().filter_map(Value::as_str);
-    found.extend(hosts.map(|host| Asked { pointer: pointer.to_owned(), what: Ask::Egress(host.to_owned()) }));
+    found.extend(hosts.map(|host| PermissionRequest {
+        pointer: pointer.to_owned(),
+        what: Permission::Egress(host.to_owned()),
+    }));
 }
 
 /// The secrets that steps can use: only those that are allowed.
@@ -229,7 +235,7 @@ impl AllowedSecrets {
     }
 
     fn allows(&self, name: &str) -> bool {
-        self.grants.allows(&Ask::Secret(name.to_owned()))
+        self.grants.allows(&Permission::Secret(name.to_owned()))
     }
 }
 
@@ -286,7 +292,7 @@ mod tests {
             "steps": [{ "http": { "headers": { "X": { "secret": "ONE", "prefix": "Bearer " } } } }],
         });
         let found: Vec<_> =
-            Ask::all_of(&file).into_iter().map(|ask| (ask.pointer, ask.what.option())).collect();
+            Permission::all_of(&file).into_iter().map(|ask| (ask.pointer, ask.what.option())).collect();
         let found: Vec<_> =
             found.iter().map(|(pointer, option)| (pointer.as_str(), option.as_str())).collect();
         assert_eq!(
@@ -304,16 +310,17 @@ mod tests {
     #[test]
     fn nothing_is_allowed_until_it_is_granted() {
         let mut grants = Grants::default();
-        let (secret, host) = (Ask::Secret("ONE".into()), Ask::Egress("Api.example.com:443".into()));
+        let (secret, host) =
+            (Permission::Secret("ONE".into()), Permission::Egress("Api.example.com:443".into()));
         assert!(!grants.allows(&secret) && !grants.allows(&host) && !grants.allows_file(".envrc"));
         grants.allow(secret.clone());
-        grants.allow(Ask::Egress("api.EXAMPLE.com".into()));
+        grants.allow(Permission::Egress("api.EXAMPLE.com".into()));
         assert!(grants.allows(&secret) && grants.allows(&host));
         assert!(
-            !grants.allows(&Ask::Secret("one".into()))
-                && !grants.allows(&Ask::Egress("example.com:443".into()))
+            !grants.allows(&Permission::Secret("one".into()))
+                && !grants.allows(&Permission::Egress("example.com:443".into()))
         );
-        assert!(!grants.allows(&Ask::Egress(EVERY_HOST.into())), "one host is not all of them");
+        assert!(!grants.allows(&Permission::Egress(EVERY_HOST.into())), "one host is not all of them");
         let (path, digest) = (Path::new("/a/environment.toml"), Digest::of("x"));
         grants.trust(path.to_owned(), digest);
         assert!(grants.trusts(path, &digest) && !grants.trusts(path, &Digest::of("y")));

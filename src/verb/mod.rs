@@ -7,21 +7,21 @@ mod catalog;
 mod context;
 mod draft;
 mod failure;
-mod funds;
 mod grants;
 mod refusal;
+mod reservation;
 mod resource;
 
 pub use blobs::{BlobError, Blobs, MemoryBlobs};
-pub use catalog::{Catalog, DynVerb, Entry};
+pub use catalog::{Catalog, CatalogEntry, DynVerb};
 pub use context::{
     Context, CursorSink, Note, Progress, SecretText, Secrets, Workspace, has_credentials,
     is_name as is_secret_name, no_name as no_secret_name,
 };
 pub use failure::{Cause, Class, Failure};
-pub use funds::{Bound, Covered, Funds, Purse};
-pub use grants::{AllowedSecrets, Ask, Asked, EVERY_HOST, Grants};
-pub use refusal::{Draft, Open, Refusal, pointer};
+pub use grants::{AllowedSecrets, EVERY_HOST, Grants, Permission, PermissionRequest};
+pub use refusal::{InputDraft, OpenTemplate, Refusal, pointer};
+pub use reservation::{AttemptBudget, BudgetSource, CostBound, Reservation};
 pub use resource::{DynResource, Lease, Resource};
 
 use std::future::Future;
@@ -48,7 +48,7 @@ pub trait Verb: Send + Sync + 'static {
     const LANES: &'static [(&'static str, usize)] = &[];
     /// Additional fields of its output next to those of the step's schema, unless that forbids further
     /// fields.
-    const BESIDE: &'static [&'static str] = &[];
+    const EXTRA_FIELDS: &'static [&'static str] = &[];
     /// Keys of its input that determine the output: a step that has one of them cannot have its own schema.
     const OUTPUT_KEYS: &'static [&'static str] = &[];
     /// Keys of its input that determine its lane: their templates refer only to inputs of the pipeline, and
@@ -56,7 +56,7 @@ pub trait Verb: Send + Sync + 'static {
     const KEYS_AT_START: &'static [&'static str] = &[];
     /// The file whose text is added to its input under the key `again` after a rejected output, to improve
     /// the next one.
-    const AGAIN: Option<&'static str> = None;
+    const RETRY_PROMPT: Option<&'static str> = None;
     /// Whether it may read files that are not in its input, as a command does.
     const READS_FILES: bool = false;
     /// The rendered input. Unknown keys are refused.
@@ -72,8 +72,8 @@ pub trait Verb: Send + Sync + 'static {
     /// The possible cost of an attempt with this input; empty if it never costs anything. Before a run,
     /// unknown values are missing from `with`: the worst case then counts, and `None` means that there is no
     /// bound. Never waits or looks anything up.
-    fn bound(&self, _with: &Value, _schema: Option<&Schema>) -> Option<Bound> {
-        Some(Bound::default())
+    fn bound(&self, _with: &Value, _schema: Option<&Schema>) -> Option<CostBound> {
+        Some(CostBound::default())
     }
 
     /// Additional dependencies of its result, e.g. the provider and address of a model in the settings. A
@@ -133,22 +133,23 @@ pub struct Traits {
     pub paid: bool,
     /// Whether an attempt is made even if a result of another run could be reused: files may have changed
     /// that its input only names.
-    pub anew: bool,
+    pub always_rerun: bool,
 }
 
 impl Traits {
     /// A pure function of its input.
-    pub const PURE: Self = Self { lane: PURE_LANE.0, pure: true, idempotent: true, paid: false, anew: false };
+    pub const PURE: Self =
+        Self { lane: PURE_LANE.0, pure: true, idempotent: true, paid: false, always_rerun: false };
 
     /// An effect that may be repeated, in the lane `lane`.
     pub const fn repeatable(lane: &'static str) -> Self {
-        Self { lane, pure: false, idempotent: true, paid: false, anew: false }
+        Self { lane, pure: false, idempotent: true, paid: false, always_rerun: false }
     }
 
     /// The same, and results of other runs are reused only if the step is cached.
     #[must_use]
-    pub const fn anew(self) -> Self {
-        Self { anew: true, ..self }
+    pub const fn always_rerun(self) -> Self {
+        Self { always_rerun: true, ..self }
     }
 
     /// The same as [`Traits::repeatable`], and an attempt may cost money.

@@ -62,7 +62,7 @@ impl Refusal {
 
     /// Whether it is independent of the templates of `draft`. Those in `missing` were removed when it was
     /// read.
-    pub(super) fn is_certain(&self, draft: &Draft, missing: &BTreeSet<String>) -> bool {
+    pub(super) fn is_certain(&self, draft: &InputDraft, missing: &BTreeSet<String>) -> bool {
         let touches = |hole: &str, pointer: &str| is_below(hole, pointer) || is_below(pointer, hole);
         let open = |pointer: &String| draft.open.iter().any(|hole| touches(&hole.pointer, pointer));
         let unsure = |pointer: &String| {
@@ -75,16 +75,16 @@ impl Refusal {
 
 /// An input as its author wrote it, before it is rendered.
 #[derive(Clone, Debug, Default)]
-pub struct Draft {
+pub struct InputDraft {
     /// Value of the input. Its templates are unrendered texts.
     pub value: crate::value::Value,
     /// Templates in it.
-    pub open: Vec<Open>,
+    pub open: Vec<OpenTemplate>,
 }
 
 /// A template whose value is unknown.
 #[derive(Clone, Debug)]
-pub struct Open {
+pub struct OpenTemplate {
     /// Location, as a JSON Pointer.
     pub pointer: String,
     /// Whether it may become `null`, which counts as missing.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{Context, Draft, Failure, Refusal, Traits};
+use super::{Context, Failure, InputDraft, Refusal, Traits};
 use crate::value::Value;
 
 /// A resource that `hold` acquires, passes to its body as `held`, and always releases afterwards.
@@ -51,7 +51,7 @@ pub trait Lease: Send + 'static {
 }
 
 /// The future of an erased call.
-pub type Acquiring<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Lease>, Failure>> + Send + 'a>>;
+pub type AcquireFuture<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Lease>, Failure>> + Send + 'a>>;
 
 /// A [`Resource`] with its types erased.
 pub trait DynResource: Send + Sync + 'static {
@@ -68,9 +68,9 @@ pub trait DynResource: Send + Sync + 'static {
     /// JSON Schema of `held`.
     fn held_schema(&self) -> Value;
     /// See [`Resource::refusals`]: the refusals of an input with unrendered templates that are certain.
-    fn refusals(&self, draft: &Draft) -> Vec<Refusal>;
+    fn refusals(&self, draft: &InputDraft) -> Vec<Refusal>;
     /// Parses `with` and acquires.
-    fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_>;
+    fn acquire(&self, with: Value, cx: Context) -> AcquireFuture<'_>;
     /// See [`Resource::settle`].
     fn settle(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
@@ -100,13 +100,13 @@ impl<R: Resource> DynResource for R {
         schemars::schema_for!(R::Held).to_value()
     }
 
-    fn refusals(&self, draft: &Draft) -> Vec<Refusal> {
+    fn refusals(&self, draft: &InputDraft) -> Vec<Refusal> {
         super::draft::refusals(R::NAME, draft, R::refusals)
     }
 
-    fn acquire(&self, with: Value, cx: Context) -> Acquiring<'_> {
+    fn acquire(&self, with: Value, cx: Context) -> AcquireFuture<'_> {
         Box::pin(async move {
-            let with = super::catalog::accepted(R::NAME, &with, R::refusals)?;
+            let with = super::catalog::checked_input(R::NAME, &with, R::refusals)?;
             Resource::acquire(self, with, cx).await
         })
     }

@@ -1,19 +1,19 @@
 //! `agent`: a model with tools, or an external coding agent, works on a tree of files until a task is done.
 
 mod bound;
+mod conversation;
+mod cursor;
+mod external_agent;
 mod goal;
 mod history;
-mod kept;
-mod outside;
+mod idle_timer;
+mod input;
 mod remarks;
 mod report;
 mod search;
-mod talk;
+mod texts;
 mod tools;
 mod turn_budget;
-mod watch;
-mod with;
-mod words;
 mod workspace;
 
 use std::sync::{Arc, Mutex};
@@ -28,20 +28,20 @@ use crate::runtime::service::Runtimes;
 use crate::schema::Schema;
 use crate::tree::Tree;
 use crate::value::Value;
-use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};
+use crate::verb::{Class, Context, CostBound, Failure, Output, Refusal, Remark, Traits, Verb};
 
-use goal::Place;
+use conversation::{Conversation, ConversationEnd, first_tree};
+use goal::ResultSource;
 use history::Saved;
+use idle_timer::IdleTimer;
+use input::{AgentJob, ToolKind};
 use report::{EndedBy, Ending, with_remains};
-use talk::{End, Talk, first_tree};
 use tools::Tools;
-use watch::Pulse;
-use with::{Job, Kind};
-use workspace::Workspace;
+use workspace::WorkspaceFiles;
 
-pub use outside::Programs;
-pub use report::{Out, Report};
-pub use with::With;
+pub use external_agent::Programs;
+pub use input::AgentInput;
+pub use report::{AgentOutput, AgentReport};
 pub use workspace::Touched;
 
 /// The verb `agent`.
@@ -75,27 +75,27 @@ turns  = 40
 usd    = 2.0
 wall   = "20m"
 "#;
-    const BESIDE: &'static [&'static str] = &["agent"];
-    const AGAIN: Option<&'static str> = Some(super::llm::AGAIN);
-    type With = With;
-    type Out = Out;
+    const EXTRA_FIELDS: &'static [&'static str] = &["agent"];
+    const RETRY_PROMPT: Option<&'static str> = Some(super::llm::RETRY_PROMPT);
+    type With = AgentInput;
+    type Out = AgentOutput;
 
-    fn bound(&self, with: &Value, _: Option<&Schema>) -> Option<Bound> {
-        let usd = with.get("usd").map_or_else(|| Some(with::usd()), Value::as_f64)?;
-        let turns = with.get("turns").map_or_else(|| Some(u64::from(with::turns())), Value::as_u64)?;
+    fn bound(&self, with: &Value, _: Option<&Schema>) -> Option<CostBound> {
+        let usd = with.get("usd").map_or_else(|| Some(input::usd()), Value::as_f64)?;
+        let turns = with.get("turns").map_or_else(|| Some(u64::from(input::turns())), Value::as_u64)?;
         let calls = Meter::new().with("calls", f64::from(u32::try_from(turns).unwrap_or(u32::MAX)));
         if with.get("cli").is_some() {
             // An external program does not ask before it spends.
             let most = calls.with("usd", usd);
-            return Some(Bound { first: most.clone(), most });
+            return Some(CostBound { first: most.clone(), most });
         }
         // A model is called once per turn.
-        Some(Bound { first: Meter::new(), most: bound::of(&self.models, with, (turns, usd)) })
+        Some(CostBound { first: Meter::new(), most: bound::of(&self.models, with, (turns, usd)) })
     }
 
     fn depends_on(&self, with: &Value) -> Option<String> {
         let program = with.get("cli").and_then(Value::as_str).and_then(|name| self.coders.find(name).ok());
-        let served = super::asked::served(&self.models, with);
+        let served = super::model_selection::served(&self.models, with);
         Some(program.map_or_else(|| served.clone(), |program| format!("{served}{program:?}")))
     }
 
@@ -103,20 +103,20 @@ wall   = "20m"
         if with.get("cli").is_some() {
             remarks::of_program(&self.models, &self.coders, with)
         } else {
-            super::asked::remarks(&self.models, with)
+            super::model_selection::remarks(&self.models, with)
         }
     }
 
-    fn refusals(with: &With) -> Vec<Refusal> {
-        with.wrong()
+    fn refusals(with: &AgentInput) -> Vec<Refusal> {
+        with.input_refusals()
     }
 
-    async fn run(&self, mut with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, mut with: AgentInput, cx: Context) -> Result<Output<AgentOutput>, Failure> {
         if let Some(again) = with.again.take() {
             with.prompt = format!("{}\n\n{again}", with.prompt.trim_end());
         }
         if let Some(name) = with.cli.clone() {
-            return self.employ(&with, &name, &cx).await;
+            return self.run_external(&with, &name, &cx).await;
         }
         let job = with.job(&self.models, &cx)?;
         Box::pin(self.work(&job, &cx)).await
@@ -125,20 +125,20 @@ wall   = "20m"
 
 impl Agent {
     /// Runs a model with Atoll's own tools.
-    async fn work(&self, job: &Job, cx: &Context) -> Result<Output<Out>, Failure> {
+    async fn work(&self, job: &AgentJob, cx: &Context) -> Result<Output<AgentOutput>, Failure> {
         let saved = Saved::read(cx.cursor.as_ref(), &job.key);
         let (tree, begun) = first_tree(job, saved.as_ref(), cx)?;
-        let mut bench = self.runtimes.bench(&cx.run, job.with.tools.contains(&Kind::Run))?;
+        let mut bench = self.runtimes.bench(&cx.run, job.with.tools.contains(&ToolKind::Run))?;
         lay_out(&tree, &bench, cx).await?;
         bench.open().await?;
-        let mut workspace = Workspace::new(&bench, &job.with.ignore)?;
-        if let Place::File(path, _) = &job.goal.place
+        let mut workspace = WorkspaceFiles::new(&bench, &job.with.ignore)?;
+        if let ResultSource::File(path, _) = &job.goal.place
             && tree.files.get(path) == begun.files.get(path)
         {
             workspace.before_work(path)?;
         }
         let workspace = Arc::new(Mutex::new(workspace));
-        let pulse = Pulse::new(cx.clock.now());
+        let pulse = IdleTimer::new(cx.clock.now());
         let tools = Tools {
             kinds: &job.with.tools,
             workspace,
@@ -146,7 +146,7 @@ impl Agent {
             patience: job.with.command_timeout.0,
             grants: cx.grants.clone(),
         };
-        let mut talk = Talk::new(job, &self.models, cx, tools, &pulse);
+        let mut talk = Conversation::new(job, &self.models, cx, tools, &pulse);
         if let Some(saved) = &saved {
             talk.take_up(saved)?;
         }
@@ -181,7 +181,12 @@ async fn lay_out(tree: &Tree, bench: &AgentWorkspace, cx: &Context) -> Result<()
 }
 
 /// The result of work that ended, whether it was finished or stopped by a limit.
-async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<Output<Out>, Failure> {
+async fn finish(
+    talk: Conversation<'_>,
+    end: ConversationEnd,
+    begun: &Tree,
+    cx: &Context,
+) -> Result<Output<AgentOutput>, Failure> {
     let spent = talk.spent.clone();
     let left = match talk.snapshot().await {
         Ok(left) => left,
@@ -193,7 +198,7 @@ async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<
         left,
         by: end.by,
         result: end.result,
-        wants: !matches!(talk.job.goal.place, Place::Nowhere),
+        wants: !matches!(talk.job.goal.place, ResultSource::Nowhere),
         text: talk.history.last_words(),
         turns: talk.turn,
         model: talk.model().1.full_name(),
@@ -211,7 +216,7 @@ async fn finish(talk: Talk<'_>, end: End, begun: &Tree, cx: &Context) -> Result<
 
 /// The failure of interrupted work, with what has been produced. The conversation is kept if a later attempt
 /// can continue it.
-async fn give_up(talk: Talk<'_>, failure: Failure) -> Failure {
+async fn give_up(talk: Conversation<'_>, failure: Failure) -> Failure {
     let cx = talk.cx;
     let goes_on = matches!(
         failure.class,

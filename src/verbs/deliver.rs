@@ -5,8 +5,8 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::written::stored;
-use super::{place, unusual};
+use super::edit_source::stored;
+use super::{paths, unusual};
 use crate::rooted_fs::remove_tree;
 use crate::tree::{Tree, TreeEntry, TreeRef, holds_foreign_files, is_on_disk, real_path};
 use crate::value::Digest;
@@ -18,7 +18,7 @@ pub struct Deliver;
 /// Input of `deliver`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct DeliverInput {
     /// The tree.
     pub tree: TreeRef,
     /// The directory to replace, relative to the project. Afterwards it holds exactly the files of the tree.
@@ -36,7 +36,7 @@ pub struct With {
 
 /// Output of `deliver`: can be used wherever a tree is expected.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct DeliverOutput {
     /// Absolute path of the directory.
     pub path: String,
     /// Digest of the tree.
@@ -49,33 +49,33 @@ pub struct Out {
 impl Verb for Deliver {
     const NAME: &'static str = "deliver";
     const SUMMARY: &'static str = "replace a directory with the files of a tree";
-    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const TRAITS: Traits = Traits::repeatable("disk").always_rerun();
     const EXAMPLE: &'static str = r#"[steps.page]
 pack = { files = { "index.html" = "<h1>hello</h1>" } }
 
 [steps.site]
 deliver = { tree = "{{ steps.page.output.tree }}", into = "out" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = DeliverInput;
+    type Out = DeliverOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
-        place::unusable(&with.into).map(|failure| Refusal::of("/into", failure)).into_iter().collect()
+    fn refusals(with: &DeliverInput) -> Vec<Refusal> {
+        paths::unusable(&with.into).map(|failure| Refusal::of("/into", failure)).into_iter().collect()
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: DeliverInput, cx: Context) -> Result<Output<DeliverOutput>, Failure> {
         let done = tokio::task::spawn_blocking(move || deliver(&with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `deliver`: {e}")))?
             .map(Output::free)
     }
 }
 
-fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
+fn deliver(with: &DeliverInput, cx: &Context) -> Result<DeliverOutput, Failure> {
     let given = &with.into;
     let project = real_path(&cx.workspace.project)?;
-    let into = real_path(&place::inside(&cx.workspace.project, given)?)?;
+    let into = real_path(&paths::inside(&cx.workspace.project, given)?)?;
     let workspace = Workspace { project: project.clone(), ..cx.workspace.clone() };
-    place::usual(&workspace, &into)?;
+    paths::usual(&workspace, &into)?;
     if project.starts_with(&into) {
         return Err(Failure::permanent(format!(
             "{given:?} contains the project itself and cannot be replaced"
@@ -83,7 +83,7 @@ fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
         .hint("deliver into a directory of its own"));
     }
     if !Path::new(given).is_absolute() && !into.starts_with(&project) {
-        return Err(place::outside(given));
+        return Err(paths::outside(given));
     }
     let tree = stored(Some(&with.tree), cx)?;
     if !with.force && holds_foreign_files(&*cx.blobs, &into)? {
@@ -113,7 +113,7 @@ fn deliver(with: &With, cx: &Context) -> Result<Out, Failure> {
         return Err(failure);
     }
     let TreeRef { tree, files } = tree.save(&*cx.blobs)?;
-    Ok(Out { path: into.to_string_lossy().into_owned(), tree, files })
+    Ok(DeliverOutput { path: into.to_string_lossy().into_owned(), tree, files })
 }
 
 #[cfg(test)]

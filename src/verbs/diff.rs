@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::written::stored;
+use super::edit_source::stored;
 use crate::tree::TreeRef;
 use crate::verb::{Class, Context, Failure, Output, Traits, Verb};
 
@@ -15,7 +15,7 @@ pub struct DiffTrees;
 /// Input of `diff`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct DiffInput {
     /// The old tree. `null` means an empty one.
     #[serde(default)]
     pub from: Option<TreeRef>,
@@ -25,7 +25,7 @@ pub struct With {
 
 /// Output of `diff`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct DiffOutput {
     /// Unified diff; empty if the trees are equal. Binary files are only named.
     pub diff: String,
     /// Paths of the files that differ.
@@ -47,22 +47,22 @@ edit = { base = "{{ steps.page.output }}", files = { "index.html" = "<h1>good mo
 [steps.change]
 diff = { from = "{{ steps.page.output }}", to = "{{ steps.better.output }}" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = DiffInput;
+    type Out = DiffOutput;
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: DiffInput, cx: Context) -> Result<Output<DiffOutput>, Failure> {
         let done = tokio::task::spawn_blocking(move || compare(&with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `diff`: {e}")))?
             .map(Output::free)
     }
 }
 
-fn compare(with: &With, cx: &Context) -> Result<Out, Failure> {
+fn compare(with: &DiffInput, cx: &Context) -> Result<DiffOutput, Failure> {
     let (from, to) = (stored(with.from.as_ref(), cx)?, stored(Some(&with.to), cx)?);
     let paths: BTreeSet<&String> = from.files.keys().chain(to.files.keys()).collect();
     let files =
         paths.into_iter().filter(|path| from.files.get(*path) != to.files.get(*path)).cloned().collect();
-    Ok(Out { diff: from.diff(&*cx.blobs, &to)?, files, unchanged: from == to })
+    Ok(DiffOutput { diff: from.diff(&*cx.blobs, &to)?, files, unchanged: from == to })
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::image::{DISK, MEMORY, PATIENCE};
-use super::lapse::Lapse;
-use super::null::{names_of_variables, with_null};
+use super::build_limits::{BUILD_DISK, BUILD_MEMORY, BUILD_TIMEOUT};
+use super::duration_input::DurationInput;
+use super::null_characters::{names_of_variables, with_null};
 use super::size::size;
 use crate::runtime::service::{BuildOptions, BuildReport, OwnerTag, RuntimeKind, Runtimes};
 use crate::tree::{Tree, TreeRef};
-use crate::verb::{Ask, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
+use crate::verb::{Class, Context, EVERY_HOST, Failure, Output, Permission, Refusal, Traits, Verb, pointer};
 
 /// Builds images.
 pub struct DockerBuild {
@@ -28,7 +28,7 @@ impl DockerBuild {
 /// Input of `docker_build`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct DockerBuildInput {
     /// The tree: the output of `pack`, `edit` or `agent`, or its digest.
     pub tree: TreeRef,
     /// Where the image is built: `auto`, `docker` or `process`.
@@ -41,8 +41,8 @@ pub struct With {
     #[serde(default)]
     pub args: BTreeMap<String, String>,
     /// Maximum duration of the build.
-    #[serde(default = "patience")]
-    pub timeout: Lapse,
+    #[serde(default = "default_timeout")]
+    pub timeout: DurationInput,
     /// Memory limit of each command of the build with all its processes, such as `2g`.
     #[serde(default)]
     pub memory: Option<String>,
@@ -58,13 +58,13 @@ fn dockerfile() -> String {
     "Dockerfile".to_owned()
 }
 
-fn patience() -> Lapse {
-    Lapse(PATIENCE)
+fn default_timeout() -> DurationInput {
+    DurationInput(BUILD_TIMEOUT)
 }
 
 /// Output of `docker_build`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct DockerBuildOutput {
     /// Report of the build.
     #[serde(flatten)]
     pub report: BuildReport,
@@ -80,10 +80,10 @@ impl Verb for DockerBuild {
 [steps.build]
 docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeout = "5m" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = DockerBuildInput;
+    type Out = DockerBuildOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &DockerBuildInput) -> Vec<Refusal> {
         let memory = size("memory", with.memory.as_deref()).err().map(|failure| ("/memory", failure));
         let disk = size("disk", with.disk.as_deref()).err().map(|failure| ("/disk", failure));
         let timeout = with.timeout.0.is_zero().then(|| {
@@ -99,9 +99,9 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: DockerBuildInput, cx: Context) -> Result<Output<DockerBuildOutput>, Failure> {
         let tree = Tree::load(&*cx.blobs, &with.tree.tree)?;
-        let every = Ask::Egress(EVERY_HOST.to_owned());
+        let every = Permission::Egress(EVERY_HOST.to_owned());
         if with.egress && !cx.grants.allows(&every) {
             let message = "this build gives its commands full network access, which is not allowed";
             return Err(Failure::new(Class::Auth, message).hint(format!(
@@ -115,8 +115,8 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             dockerfile: with.dockerfile,
             args: with.args,
             timeout: with.timeout.0,
-            memory: size("memory", with.memory.as_deref())?.unwrap_or(MEMORY),
-            disk: size("disk", with.disk.as_deref())?.unwrap_or(DISK),
+            memory: size("memory", with.memory.as_deref())?.unwrap_or(BUILD_MEMORY),
+            disk: size("disk", with.disk.as_deref())?.unwrap_or(BUILD_DISK),
             egress: with.egress || self.runtimes.builds_reach_out(),
             tag: OwnerTag { run: cx.run.clone(), address: cx.address.clone() },
             cancel: cx.cancel.clone(),
@@ -128,6 +128,6 @@ docker_build = { tree = "{{ steps.code.output.tree }}", runtime = "auto", timeou
             Some(reason) => cx.progress.line(format!("not built: {reason}")),
             None => cx.progress.line(format!("built in {} ms", report.duration_ms)),
         }
-        Ok(Output::free(Out { report, tree: with.tree.tree.to_string() }))
+        Ok(Output::free(DockerBuildOutput { report, tree: with.tree.tree.to_string() }))
     }
 }

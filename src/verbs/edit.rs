@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::written::{Ground, Whole, Written, applied};
+use super::edit_source::{EditBase, EditSource, WholeFiles, applied};
 use crate::tree::edit::{AppliedEdit, Edit};
 use crate::tree::{TreeEntry, TreeRef};
 use crate::value::{Digest, Value};
@@ -15,7 +15,7 @@ pub struct EditTree;
 /// Input of `edit`: exactly one of `edits`, `files` and `text`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct With {
+pub struct EditInput {
     /// The tree to change. Default: an empty one.
     pub base: Option<TreeRef>,
     /// Edits, applied in order, all or none: objects with `op` `write` (`path`, `content`), `replace`
@@ -23,7 +23,7 @@ pub struct With {
     #[schemars(with = "Option<Vec<Edit>>")]
     pub edits: Option<Vec<Value>>,
     /// Whole files to write: a list of `{path, content}`, or an object of contents by path.
-    pub files: Option<Whole>,
+    pub files: Option<WholeFiles>,
     /// Text with blocks `=== FILE: path ===` … `=== END FILE ===` and lines `=== DELETE: path ===`.
     pub text: Option<String>,
     /// Whether `text` is known to be complete, as if a model's `stop` is `end`: the last block then needs no
@@ -37,7 +37,7 @@ pub struct With {
 
 /// Output of `edit`: can be used wherever a tree is expected.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct EditOutput {
     /// Digest of the new tree.
     #[schemars(with = "String")]
     pub tree: Digest,
@@ -52,9 +52,9 @@ pub struct Out {
 /// The keys of which exactly one is given.
 const FORMS: [&str; 3] = ["edits", "files", "text"];
 
-impl With {
-    fn written(&self) -> Written<'_> {
-        Written {
+impl EditInput {
+    fn source(&self) -> EditSource<'_> {
+        EditSource {
             edits: self.edits.as_deref(),
             files: self.files.as_ref(),
             text: self.text.as_deref(),
@@ -83,13 +83,13 @@ edit = { base = "{{ steps.page.output }}", edits = [
     { op = "delete", path = "README.md" },
 ] }
 "##;
-    type With = With;
-    type Out = Out;
+    type With = EditInput;
+    type Out = EditOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &EditInput) -> Vec<Refusal> {
         let forms = with.forms();
         if forms.len() == 1 {
-            return with.written().refusals();
+            return with.source().refusals();
         }
         let found = if forms.is_empty() { "none".to_owned() } else { forms.join(" and ") };
         let failure = Failure::permanent(format!("`edit` takes one of edits, files and text, found {found}"))
@@ -97,7 +97,7 @@ edit = { base = "{{ steps.page.output }}", edits = [
         vec![Refusal::among(&FORMS, failure)]
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: EditInput, cx: Context) -> Result<Output<EditOutput>, Failure> {
         // Trees are read and written with blocking disk calls.
         let done = tokio::task::spawn_blocking(move || edit(&with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `edit`: {e}")))?
@@ -105,13 +105,13 @@ edit = { base = "{{ steps.page.output }}", edits = [
     }
 }
 
-fn edit(with: &With, cx: &Context) -> Result<Out, Failure> {
-    let edits = with.written().read()?;
+fn edit(with: &EditInput, cx: &Context) -> Result<EditOutput, Failure> {
+    let edits = with.source().read()?;
     let edits = edits.ok_or_else(|| Failure::new(Class::Bug, "`edit` has no edits"))?;
-    let ground = Ground { base: with.base.as_ref(), fixed: with.fixed.as_ref(), empty: with.empty };
+    let ground = EditBase { base: with.base.as_ref(), fixed: with.fixed.as_ref(), empty: with.empty };
     let done = applied(&edits, &ground, cx)?;
     let TreeRef { tree, files } = done.tree;
-    Ok(Out { tree, files, changes: done.changes, unchanged: done.unchanged })
+    Ok(EditOutput { tree, files, changes: done.changes, unchanged: done.unchanged })
 }
 
 #[cfg(test)]

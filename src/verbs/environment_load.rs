@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use super::complaint::render;
-use super::place::Named;
+use super::diagnostic_text::render;
+use super::paths::PathOrInput;
 use crate::diag::{Code, Diagnostic, SourceId, SourceMap, Span};
 use crate::model::{Node, Raw, Table};
 use crate::rooted_fs::read_file;
@@ -18,7 +18,10 @@ use crate::runtime::service::{RuntimeKind, Runtimes};
 use crate::schema::{Schema, Violation};
 use crate::tree::{Tree, TreeRef};
 use crate::value::{Digest, Value};
-use crate::verb::{Ask, Asked, Class, Context, EVERY_HOST, Failure, Output, Refusal, Traits, Verb, pointer};
+use crate::verb::{
+    Class, Context, EVERY_HOST, Failure, Output, Permission, PermissionRequest, Refusal, Traits, Verb,
+    pointer,
+};
 
 /// The verb `environment_load`.
 pub struct EnvironmentLoad {
@@ -35,12 +38,12 @@ impl EnvironmentLoad {
 /// Input of `environment_load`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct With {
+pub struct EnvironmentLoadInput {
     /// The file: a path, or the value of an input of type `file`.
-    pub file: Option<Named>,
+    pub file: Option<PathOrInput>,
     /// A file or directory next to the environment: without `file`, `environment.toml` in the same directory
     /// is read if it exists. A path, or the value of an input of type `file` or `dir`.
-    pub near: Option<Named>,
+    pub near: Option<PathOrInput>,
     /// Additional settings in the format of the file. They override those of the file.
     pub also: Option<Value>,
     /// Whether the images of services with `code` are built, so that `hold.service` accepts the output as its
@@ -52,7 +55,7 @@ pub struct With {
 
 /// Output of `environment_load`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Out {
+pub struct EnvironmentLoadOutput {
     /// The file that was read, if any.
     pub file: Option<String>,
     /// Settings for the program itself: keys of `hold.service`.
@@ -60,12 +63,12 @@ pub struct Out {
     /// Sidecar services by name, in the format of `hold.service`; those in `builds` have no `image` yet.
     pub services: Map<String, Value>,
     /// Services that are still to be built; empty with `build = true`.
-    pub builds: Vec<Build>,
+    pub builds: Vec<PendingBuild>,
 }
 
 /// A service that is built from a directory.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Build {
+pub struct PendingBuild {
     /// Name of the service.
     pub service: String,
     /// Files to build from.
@@ -75,7 +78,7 @@ pub struct Build {
 }
 
 /// The file name to look for.
-pub const USUAL: &str = "environment.toml";
+pub const DEFAULT_FILE: &str = "environment.toml";
 
 /// The maximum size of the file, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -83,14 +86,14 @@ const LARGEST: u64 = 1 << 20;
 impl Verb for EnvironmentLoad {
     const NAME: &'static str = "environment_load";
     const SUMMARY: &'static str = "read which sidecar services a program needs, and build their images";
-    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const TRAITS: Traits = Traits::repeatable("disk").always_rerun();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.environment]
 environment_load = { near = "examples/visits/scenarios", build = true }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = EnvironmentLoadInput;
+    type Out = EnvironmentLoadOutput;
 
     fn lane(with: &Value) -> &'static str {
         // Images are built in the lane of `docker_build`.
@@ -98,7 +101,7 @@ environment_load = { near = "examples/visits/scenarios", build = true }
         if builds { "build" } else { Self::TRAITS.lane }
     }
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &EnvironmentLoadInput) -> Vec<Refusal> {
         // With a file, the merged settings are checked when the step runs.
         let (None, None, Some(also)) = (&with.file, &with.near, &with.also) else { return Vec::new() };
         let Ok(schema) = schema() else { return Vec::new() };
@@ -119,7 +122,11 @@ environment_load = { near = "examples/visits/scenarios", build = true }
         vec![Refusal::of("/also", failure).if_given("/file").if_given("/near")]
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(
+        &self,
+        with: EnvironmentLoadInput,
+        cx: Context,
+    ) -> Result<Output<EnvironmentLoadOutput>, Failure> {
         let inner = cx.clone();
         let (build, runtime) = (with.build, with.runtime);
         let read = tokio::task::spawn_blocking(move || load(with, &inner)).await;
@@ -137,7 +144,7 @@ environment_load = { near = "examples/visits/scenarios", build = true }
     }
 }
 
-fn load(with: With, cx: &Context) -> Result<Out, Failure> {
+fn load(with: EnvironmentLoadInput, cx: &Context) -> Result<EnvironmentLoadOutput, Failure> {
     let project = &cx.workspace.project;
     let mut sources = SourceMap::new();
     let mut written = None;
@@ -190,7 +197,7 @@ fn load(with: With, cx: &Context) -> Result<Out, Failure> {
         let tree = Tree::from_dir(&*cx.blobs, &dir, &ignored).map_err(|e| complain(e.to_string()))?;
         Ok(tree.save(&*cx.blobs)?)
     };
-    finish(value, &pack, &complain).map(|out| Out { file, ..out })
+    finish(value, &pack, &complain).map(|out| EnvironmentLoadOutput { file, ..out })
 }
 
 /// The file can only request permissions: the error lists each request that the user has not allowed.
@@ -204,17 +211,18 @@ fn granted(
     if path.canonicalize().is_ok_and(|path| cx.grants.trusts(&path, &Digest::of(text.as_bytes()))) {
         return Ok(());
     }
-    let asks = Ask::all_of(&node.to_value()).into_iter().filter(|asked| !cx.grants.allows_all(&asked.what));
-    let asks: Vec<(Ask, String)> = asks
-        .map(|Asked { pointer, what }| {
+    let asks =
+        Permission::all_of(&node.to_value()).into_iter().filter(|asked| !cx.grants.allows_all(&asked.what));
+    let asks: Vec<(Permission, String)> = asks
+        .map(|PermissionRequest { pointer, what }| {
             let at = sources.position(id, spanned(id, node, &pointer).start);
             let receiver = pointer.trim_start_matches('/').replace('/', ".");
             let wish = match &what {
-                Ask::Secret(name) => format!("the secret `{name}` for `{receiver}`"),
-                Ask::Egress(host) if host == EVERY_HOST => {
+                Permission::Secret(name) => format!("the secret `{name}` for `{receiver}`"),
+                Permission::Egress(host) if host == EVERY_HOST => {
                     format!("connections to every host (`{receiver}`)")
                 }
-                Ask::Egress(host) => format!("connections to {host} (`{receiver}`)"),
+                Permission::Egress(host) => format!("connections to {host} (`{receiver}`)"),
             };
             (what, format!("{file}:{}:{}: {wish}", at.line, at.column))
         })
@@ -259,8 +267,8 @@ fn finish(
     mut value: Value,
     pack: &dyn Fn(&str, &str) -> Result<TreeRef, Failure>,
     complain: &dyn Fn(&str, String) -> Failure,
-) -> Result<Out, Failure> {
-    let mut out = Out::default();
+) -> Result<EnvironmentLoadOutput, Failure> {
+    let mut out = EnvironmentLoadOutput::default();
     let puts = |table: &mut Map<String, Value>, pointer: &str| -> Result<(), Failure> {
         let Some(Value::Object(files)) = table.remove("files") else { return Ok(()) };
         let mut list = Vec::new();
@@ -289,7 +297,7 @@ fn finish(
         if let Some(code) = service.remove("code") {
             let tree = pack(&format!("{pointer}/code"), code.as_str().unwrap_or_default())?;
             let dockerfile = dockerfile.as_ref().and_then(Value::as_str).unwrap_or("Dockerfile").to_owned();
-            out.builds.push(Build { service: name.clone(), tree, dockerfile });
+            out.builds.push(PendingBuild { service: name.clone(), tree, dockerfile });
         }
         puts(&mut service, &pointer)?;
         out.services.insert(name, service.into());
@@ -310,13 +318,13 @@ fn no_source(service: &str) -> String {
 }
 
 /// The file to read, and its display name.
-fn chosen(with: &With, project: &Path) -> Option<String> {
+fn chosen(with: &EnvironmentLoadInput, project: &Path) -> Option<String> {
     if let Some(file) = &with.file {
         return Some(file.path().to_owned());
     }
-    let near = with.near.as_ref().map(Named::path).filter(|near| !near.is_empty())?;
+    let near = with.near.as_ref().map(PathOrInput::path).filter(|near| !near.is_empty())?;
     let dir = Path::new(near).parent().map_or_else(PathBuf::new, Path::to_owned);
-    let usual = dir.join(USUAL);
+    let usual = dir.join(DEFAULT_FILE);
     project.join(&usual).is_file().then(|| usual.display().to_string())
 }
 

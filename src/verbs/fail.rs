@@ -9,7 +9,7 @@ pub struct Fail;
 /// Input of `fail`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct FailInput {
     /// Message: lower case, no full stop. If `error` is given, it comes before the message of that.
     #[serde(default)]
     message: Option<String>,
@@ -37,7 +37,7 @@ struct PassedOn {
     class: Option<String>,
 }
 
-impl With {
+impl FailInput {
     fn class(&self) -> Result<Class, Failure> {
         let of_error = || self.error.as_ref().and_then(|error| error.class.as_deref());
         let word = self.class.as_deref().or_else(of_error).unwrap_or("permanent");
@@ -51,7 +51,7 @@ impl With {
 
 /// The output of `fail`: it never has one.
 #[derive(Serialize, JsonSchema)]
-pub struct Out {}
+pub struct FailOutput {}
 
 impl Verb for Fail {
     const NAME: &'static str = "fail";
@@ -70,10 +70,10 @@ tolerates = ["build"]
 when = "steps.build.failed"
 fail = { message = "the program cannot be built", error = "{{ steps.build.error }}" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = FailInput;
+    type Out = FailOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &FailInput) -> Vec<Refusal> {
         if with.message.is_none() && with.error.is_none() {
             let failure = Failure::permanent("`fail` has neither `message` nor `error`");
             return vec![Refusal::among(&["message", "error"], failure.hint("give one of them, or both"))];
@@ -81,7 +81,7 @@ fail = { message = "the program cannot be built", error = "{{ steps.build.error 
         with.class().err().map(|failure| Refusal::of("/class", failure)).into_iter().collect()
     }
 
-    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: FailInput, _cx: Context) -> Result<Output<FailOutput>, Failure> {
         let class = with.class()?;
         let (of_error, of_hint) = with.error.map(|error| (error.message, error.hint)).unzip();
         let parts: Vec<String> = with.message.into_iter().chain(of_error).collect();

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::graded::{By, Graded, GradedStep, SetupStep};
+use super::graded::{DecidedBy, Graded, GradedStep, SetupStep};
 use crate::expr::{head_text, tail_text};
 use crate::scenario::{EndedWhen, Visibility};
 use crate::value::{Digest, Value};
@@ -21,30 +21,30 @@ pub struct Findings;
 /// Input of `findings`: `graded`, `build`, or both.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct FindingsInput {
     /// Scored scenarios, from `grade`.
     #[serde(default)]
     pub graded: Option<Vec<Graded>>,
     /// Report of the build, from `docker_build`: a failed build is a finding.
     #[serde(default)]
-    pub build: Option<Build>,
+    pub build: Option<BuildResult>,
     /// Level of detail.
-    pub tells: Tells,
+    pub tells: DetailLevel,
     /// Maximum number of findings; those with the lowest scores come first.
-    #[serde(default = "some")]
+    #[serde(default = "default_max")]
     pub max: usize,
     /// Whether findings include failures of scenarios with the visibility `gate`. Without it, only a failed
     /// start is reported for them. Default: `false`.
     #[serde(default)]
     pub gates: bool,
     /// Whether each finding has a `key`, which is equal for equal findings.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub key: bool,
 }
 
 /// Report of a build.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Build {
+pub struct BuildResult {
     /// Whether the image was built.
     pub ok: bool,
     /// Exit code of the command that failed.
@@ -58,18 +58,18 @@ pub struct Build {
     pub log: String,
 }
 
-fn some() -> usize {
+fn default_max() -> usize {
     8
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
 /// The level of detail of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Tells {
+pub enum DetailLevel {
     /// Fixed words and rounded numbers only.
     Categories,
     /// The request, the answer and the reason.
@@ -80,7 +80,7 @@ pub enum Tells {
 
 /// Output of `findings`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct FindingsOutput {
     /// Findings, lowest score first.
     pub findings: Vec<Finding>,
 }
@@ -90,14 +90,14 @@ pub struct Out {
 #[serde(untagged)]
 pub enum Finding {
     /// A finding with `tells = "categories"`.
-    Category(Category),
+    Category(CategoryFinding),
     /// A finding with `diagnostic` or `full`.
-    Told(Told),
+    Told(DetailedFinding),
 }
 
 /// A finding in fixed words.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Category {
+pub struct CategoryFinding {
     /// Point of failure: `build`, `start`, `setup` or `step`.
     pub kind: &'static str,
     /// Step type: `request`, `exec`, `browser`, `grpc`, `ws`, `tui` or `none`.
@@ -116,7 +116,7 @@ pub struct Category {
 
 /// A finding with the request and the answer.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Told {
+pub struct DetailedFinding {
     /// Point of failure: `build`, `start`, `setup` or `step`.
     pub kind: &'static str,
     /// The score of the step, 0 to 100.
@@ -154,10 +154,10 @@ impl Verb for Findings {
 [steps.short]
 findings = { graded = "{{ inputs.graded }}", tells = "diagnostic", max = 5 }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = FindingsInput;
+    type Out = FindingsOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &FindingsInput) -> Vec<Refusal> {
         let mut found = Vec::new();
         if !(1..=50).contains(&with.max) {
             let failure = Failure::permanent(format!("`max` is {}", with.max));
@@ -170,26 +170,26 @@ findings = { graded = "{{ inputs.graded }}", tells = "diagnostic", max = 5 }
         found
     }
 
-    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
-        Ok(Output::free(Out { findings: findings(&with) }))
+    async fn run(&self, with: FindingsInput, _cx: Context) -> Result<Output<FindingsOutput>, Failure> {
+        Ok(Output::free(FindingsOutput { findings: findings(&with) }))
     }
 }
 
 /// The data of a finding, before the level of detail is applied.
-struct Found {
+struct RawFinding {
     points: f64,
     via: String,
     what: String,
     status: Option<u16>,
-    told: Told,
+    told: DetailedFinding,
 }
 
-fn findings(with: &With) -> Vec<Finding> {
+fn findings(with: &FindingsInput) -> Vec<Finding> {
     let scenarios = with.graded.iter().flatten().flat_map(|scenario| of_scenario(scenario, with.gates));
-    let mut found: Vec<Found> = with.build.iter().filter_map(of_build).chain(scenarios).collect();
+    let mut found: Vec<RawFinding> = with.build.iter().filter_map(of_build).chain(scenarios).collect();
     found.sort_by(|a, b| a.points.total_cmp(&b.points));
     let mut seen = HashSet::new();
-    let told = found.into_iter().map(|found| told(found, with.tells));
+    let told = found.into_iter().map(|found| finding_of(found, with.tells));
     let once = told.filter(|finding| seen.insert(finding.key().to_owned())).take(with.max);
     let keyed = |finding: Finding| if with.key { finding } else { finding.without_key() };
     once.map(keyed).collect()
@@ -197,30 +197,31 @@ fn findings(with: &With) -> Vec<Finding> {
 
 impl Finding {
     fn key(&self) -> &str {
-        let (Self::Category(Category { key, .. }) | Self::Told(Told { key, .. })) = self;
+        let (Self::Category(CategoryFinding { key, .. }) | Self::Told(DetailedFinding { key, .. })) = self;
         key.as_deref().unwrap_or_default()
     }
 
     fn without_key(mut self) -> Self {
-        let (Self::Category(Category { key, .. }) | Self::Told(Told { key, .. })) = &mut self;
+        let (Self::Category(CategoryFinding { key, .. }) | Self::Told(DetailedFinding { key, .. })) =
+            &mut self;
         *key = None;
         self
     }
 }
 
 /// The finding of a failed build.
-fn of_build(build: &Build) -> Option<Found> {
+fn of_build(build: &BuildResult) -> Option<RawFinding> {
     let why = match (build.exit_code, &build.reason) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(reason)) => reason.clone(),
         (None, None) => "no reason is given".to_owned(),
     };
-    (!build.ok).then(|| Found {
+    (!build.ok).then(|| RawFinding {
         points: 0.0,
         via: String::new(),
         what: "error".to_owned(),
         status: None,
-        told: Told {
+        told: DetailedFinding {
             reason: format!("the image does not build: {why}"),
             log: build.log.clone(),
             ..blank("build")
@@ -230,15 +231,15 @@ fn of_build(build: &Build) -> Option<Found> {
 
 /// The findings of `scenario`. A program that did not start has one finding, whatever the scenario; for a
 /// program that did not build there is none here, because its build log is a finding.
-fn of_scenario(scenario: &Graded, gates: bool) -> Vec<Found> {
+fn of_scenario(scenario: &Graded, gates: bool) -> Vec<RawFinding> {
     if let Some(fault) = &scenario.fault {
-        let is_start = fault.kind == super::graded::FaultKind::Start;
-        let found = is_start.then(|| Found {
+        let is_start = fault.kind == super::graded::ProgramFaultKind::Start;
+        let found = is_start.then(|| RawFinding {
             points: 0.0,
             via: String::new(),
             what: "error".to_owned(),
             status: None,
-            told: Told { reason: fault.reason.clone(), log: fault.log.clone(), ..blank("start") },
+            told: DetailedFinding { reason: fault.reason.clone(), log: fault.log.clone(), ..blank("start") },
         });
         return found.into_iter().collect();
     }
@@ -273,17 +274,17 @@ fn is_aftermath(at: usize, step: &GradedStep) -> bool {
     at > 0 && step.ended == Some(EndedWhen::Before)
 }
 
-fn of_setup(scenario: &Graded) -> Option<Found> {
+fn of_setup(scenario: &Graded) -> Option<RawFinding> {
     let broken = &scenario.broken.as_ref()?.broken;
     let step = scenario.setup.get(broken.step);
     let before = scenario.setup.iter().take(broken.step).map(brief).collect();
     let is_error = step.is_none_or(|step| step.error.is_some());
-    Some(Found {
+    Some(RawFinding {
         points: 0.0,
         via: step.map(|step| step.kind.clone()).unwrap_or_default(),
         what: if is_error { "error" } else { "assertion" }.to_owned(),
         status: step.and_then(|step| step.status),
-        told: Told {
+        told: DetailedFinding {
             before,
             sent: broken.sent.clone(),
             observed: shown(&broken.observed),
@@ -294,10 +295,10 @@ fn of_setup(scenario: &Graded) -> Option<Found> {
     })
 }
 
-fn of_step(scenario: &Graded, at: usize, step: &GradedStep) -> Found {
+fn of_step(scenario: &Graded, at: usize, step: &GradedStep) -> RawFinding {
     let earlier: Vec<SetupStep> =
         scenario.setup.iter().cloned().chain(scenario.steps[..at].iter().map(as_earlier)).collect();
-    let by_assertions = step.verdict.by == Some(By::Assertions);
+    let by_assertions = step.verdict.by == Some(DecidedBy::Assertions);
     let reason = match &step.error {
         Some(error) => error.clone(),
         None if by_assertions => format!("expected {}", step.verdict.reasoning),
@@ -305,12 +306,12 @@ fn of_step(scenario: &Graded, at: usize, step: &GradedStep) -> Found {
     };
     let what = if step.error.is_some() { "error" } else { &step.verdict.category };
     let score = step.verdict.score.clone().unwrap_or_else(|| 0.into());
-    Found {
+    RawFinding {
         points: step.verdict.points().unwrap_or_default(),
         via: step.kind.clone(),
         what: what.to_owned(),
         status: step.status,
-        told: Told {
+        told: DetailedFinding {
             score: Value::Number(score),
             category: step.verdict.category.clone(),
             before: earlier.iter().map(brief).collect(),
@@ -324,8 +325,8 @@ fn of_step(scenario: &Graded, at: usize, step: &GradedStep) -> Found {
     }
 }
 
-fn blank(kind: &'static str) -> Told {
-    Told {
+fn blank(kind: &'static str) -> DetailedFinding {
+    DetailedFinding {
         kind,
         score: 0.into(),
         category: "none".to_owned(),
@@ -382,29 +383,29 @@ fn shown(text: &str) -> String {
 }
 
 /// The finding at the level of detail `tells`.
-fn told(found: Found, tells: Tells) -> Finding {
-    if tells == Tells::Categories {
+fn finding_of(found: RawFinding, tells: DetailLevel) -> Finding {
+    if tells == DetailLevel::Categories {
         return Finding::Category(category(&found));
     }
-    let Told { kind, sent, observed, required, reason, log, .. } = &found.told;
-    let log = noise::steady(log);
+    let DetailedFinding { kind, sent, observed, required, reason, log, .. } = &found.told;
+    let log = noise::without_noise(log);
     // For a step that could not be sent, only the reason identifies it.
     let is_sent = *kind == "step" && !sent.trim().is_empty();
-    let of_kind = if is_sent { String::new() } else { noise::steady(reason) };
+    let of_kind = if is_sent { String::new() } else { noise::without_noise(reason) };
     let of_log = if matches!(*kind, "build" | "start") { last_line(&log) } else { "" };
     let identity = json!([
         kind,
-        noise::unnamed(sent),
-        noise::steady(observed),
-        noise::unnamed(required),
+        noise::without_names(sent),
+        noise::without_noise(observed),
+        noise::without_names(required),
         of_kind,
         of_log
     ]);
     let log = tail_text(&log, LOG).map_or(log, |cut| noise::without_count(&cut));
-    Finding::Told(Told { log, key: Some(Digest::of_value(&identity).to_string()), ..found.told })
+    Finding::Told(DetailedFinding { log, key: Some(Digest::of_value(&identity).to_string()), ..found.told })
 }
 
-fn category(found: &Found) -> Category {
+fn category(found: &RawFinding) -> CategoryFinding {
     const VIA: [&str; 6] = ["request", "exec", "browser", "grpc", "ws", "tui"];
     const WHAT: [&str; 8] =
         ["missing", "wrong_value", "wrong_status", "wrong_format", "error", "nothing", "assertion", "none"];
@@ -424,7 +425,7 @@ fn category(found: &Found) -> Category {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 10")]
     let score = (found.points.clamp(0.0, 100.0) / 10.0) as u8 * 10;
     let key = Digest::of_value(&json!([kind, via, what, status, score])).to_string();
-    Category { kind, via, what, status, score, key: Some(key) }
+    CategoryFinding { kind, via, what, status, score, key: Some(key) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `grade`: the scores of scenarios, from observations and the verdicts of a judge.
 
-mod rated;
+mod rating;
 mod trials;
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
-use rated::{Rules, keys};
-use trials::Became;
+use rating::{GradingRules, keys};
+use trials::TrialOutcome;
 
-use super::graded::{Fault, FaultKind, Graded, mean};
+use super::graded::{Graded, ProgramFault, ProgramFaultKind, mean};
 use crate::expr::tail_text;
 use crate::scenario::{Readiness, Visibility};
 use crate::value::Value;
@@ -24,9 +24,9 @@ pub struct Grade;
 /// Input of `grade`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct GradeInput {
     /// Scenarios, from `scenario_load`.
-    pub scenarios: Vec<Listed>,
+    pub scenarios: Vec<ScenarioEntry>,
     /// Results of the scenarios. One of: `steps.NAME.items` of an `each` over the scenarios (with `key =
     /// "item.id"` and the output of `scenario` as result); the same over their groups (with the group as key
     /// and the output of a `hold` as result); objects `{ id, seen | fault | trouble | not_run }`. Nested
@@ -36,42 +36,42 @@ pub struct With {
     /// Verdicts of the judge: `{ key, score, reason, failures, category, scores, spread }`, with the keys of
     /// `open`.
     #[serde(default)]
-    pub verdicts: Option<Vec<Verdict>>,
+    pub verdicts: Option<Vec<JudgeVerdict>>,
     /// Report of the build, from `docker_build`: if it failed, scenarios that are not in `trials` have the
     /// score 0.
     #[serde(default)]
-    pub build: Option<Build>,
+    pub build: Option<BuildStatus>,
     /// Result of scenarios that are not in `trials`: exactly one of `not_run`, `trouble` and `fault`.
     #[serde(default)]
-    pub missing: Option<Missing>,
+    pub missing: Option<MissingTrials>,
     /// Reason given for steps without a verdict.
-    #[serde(default = "unanswered")]
+    #[serde(default = "default_unanswered")]
     pub unanswered: String,
     /// Whether the `satisfaction_criteria` of scenarios are judged, as in `scenario`. Default: `true`.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub criteria: bool,
     /// Minimum score of a step or scenario that passes, 0 to 100. Default: 100.
     #[serde(default)]
-    pub passing: Bar,
+    pub passing: ScoreThreshold,
     /// Minimum mean score for the goal, 0 to 100. Default: 100.
     #[serde(default)]
-    pub threshold: Bar,
+    pub threshold: ScoreThreshold,
     /// Minimum score of every scenario for the goal, 0 to 100. Default: 0.
     #[serde(default)]
     pub floor: f64,
 }
 
-fn unanswered() -> String {
+fn default_unanswered() -> String {
     "no assertion decides it, and no judge was asked".to_owned()
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
 /// The fields of a scenario that are needed here.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-pub struct Listed {
+pub struct ScenarioEntry {
     /// Id of the scenario.
     pub id: String,
     /// Short description.
@@ -81,7 +81,7 @@ pub struct Listed {
     #[serde(default)]
     pub file: String,
     /// Weight in the mean.
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     pub weight: f64,
     /// Whether the goal requires that it passes.
     #[serde(default)]
@@ -103,13 +103,13 @@ pub struct Listed {
     pub group: String,
 }
 
-fn one() -> f64 {
+fn default_weight() -> f64 {
     1.0
 }
 
 /// A verdict of a judge.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-pub struct Verdict {
+pub struct JudgeVerdict {
     /// Key of the question.
     pub key: String,
     /// Score, 0 to 100; null if the judge could not decide, which `reason` explains.
@@ -138,7 +138,7 @@ fn no_category() -> String {
 
 /// Report of a build.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-pub struct Build {
+pub struct BuildStatus {
     /// Whether the image was built.
     pub ok: bool,
     /// Reason of a failed build.
@@ -152,7 +152,7 @@ pub struct Build {
 /// The result of scenarios that are not in `trials`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Missing {
+pub struct MissingTrials {
     /// Reason why they were not run.
     #[serde(default)]
     pub not_run: Option<String>,
@@ -161,13 +161,13 @@ pub struct Missing {
     pub trouble: Option<String>,
     /// Reason why the program was not running.
     #[serde(default)]
-    pub fault: Option<Fault>,
+    pub fault: Option<ProgramFault>,
 }
 
 /// A minimum score: one number, or one for what the judge takes part in and one for the rest.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Bar {
+pub enum ScoreThreshold {
     /// The same for everything.
     One(f64),
     /// Two scores.
@@ -179,13 +179,13 @@ pub enum Bar {
     },
 }
 
-impl Default for Bar {
+impl Default for ScoreThreshold {
     fn default() -> Self {
         Self::One(100.0)
     }
 }
 
-impl Bar {
+impl ScoreThreshold {
     fn of(self, is_judged: bool) -> f64 {
         match self {
             Self::Two { judged, .. } if is_judged => judged,
@@ -211,7 +211,7 @@ fn no_score(what: &str, found: f64) -> Failure {
 
 /// Output of `grade`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct GradeOutput {
     /// Scenarios with their scores, in the order of the input.
     pub scenarios: Vec<Graded>,
     /// Mean score by weight, 0 to 100; null if nothing is decided. It excludes what is undecided, was not run
@@ -274,14 +274,17 @@ passing   = { judged = 80, otherwise = 100 }
 threshold = 95
 floor     = 50
 "#;
-    type With = With;
-    type Out = Out;
+    type With = GradeInput;
+    type Out = GradeOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
-        let bars =
-            [("passing", with.passing), ("threshold", with.threshold), ("floor", Bar::One(with.floor))];
+    fn refusals(with: &GradeInput) -> Vec<Refusal> {
+        let bars = [
+            ("passing", with.passing),
+            ("threshold", with.threshold),
+            ("floor", ScoreThreshold::One(with.floor)),
+        ];
         let mut found: Vec<Refusal> = bars.into_iter().filter_map(|(key, bar)| bar.refusal(key)).collect();
-        if let Some(Missing { not_run, trouble, fault }) = &with.missing {
+        if let Some(MissingTrials { not_run, trouble, fault }) = &with.missing {
             let given = [not_run.is_some(), trouble.is_some(), fault.is_some()];
             if given.into_iter().filter(|given| *given).count() != 1 {
                 let failure = Failure::permanent("`missing` must have exactly one key")
@@ -292,36 +295,40 @@ floor     = 50
         found
     }
 
-    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: GradeInput, _cx: Context) -> Result<Output<GradeOutput>, Failure> {
         graded(&with).map(Output::free)
     }
 }
 
-fn graded(with: &With) -> Result<Out, Failure> {
+fn graded(with: &GradeInput) -> Result<GradeOutput, Failure> {
     let mut trials = trials::read(with.trials.as_deref().unwrap_or_default(), &with.scenarios)?;
     for scenario in &with.scenarios {
-        trials.entry(scenario.id.clone()).or_insert_with(|| with.unsaid());
+        trials.entry(scenario.id.clone()).or_insert_with(|| with.missing_outcome());
     }
-    let of = |scenario: &Listed| trials.get(&scenario.id);
+    let of = |scenario: &ScenarioEntry| trials.get(&scenario.id);
     let questions: Vec<&Value> = with
         .scenarios
         .iter()
         .filter_map(|scenario| match of(scenario) {
-            Some(Became::Seen(_, open)) => Some(open),
+            Some(TrialOutcome::Seen(_, open)) => Some(open),
             _ => None,
         })
         .flatten()
         .collect();
     let verdicts = with.verdicts.as_deref().unwrap_or_default();
-    let book: HashMap<&str, &Verdict> =
+    let book: HashMap<&str, &JudgeVerdict> =
         verdicts.iter().map(|verdict| (verdict.key.as_str(), verdict)).collect();
     let is_answered = |key: &str| book.get(key).is_some_and(|verdict| verdict.score.is_some());
     let open = questions.iter().filter(|question| keys(question).any(|key| !is_answered(key)));
     let open = open.map(|question| (*question).clone()).collect();
-    let rate = |book: HashMap<&str, &Verdict>| -> Vec<Graded> {
-        let rules =
-            Rules { book, unanswered: &with.unanswered, passing: with.passing, criteria: with.criteria };
-        let rate = |scenario: &Listed| Some(rules.rate(scenario, of(scenario)?));
+    let rate = |book: HashMap<&str, &JudgeVerdict>| -> Vec<Graded> {
+        let rules = GradingRules {
+            book,
+            unanswered: &with.unanswered,
+            passing: with.passing,
+            criteria: with.criteria,
+        };
+        let rate = |scenario: &ScenarioEntry| Some(rules.rate(scenario, of(scenario)?));
         with.scenarios.iter().filter_map(rate).collect()
     };
     let lost = failed(&rate(HashMap::new()));
@@ -331,19 +338,19 @@ fn graded(with: &With) -> Result<Out, Failure> {
     Ok(out)
 }
 
-impl With {
+impl GradeInput {
     /// The result of a scenario that `trials` does not contain.
-    fn unsaid(&self) -> Became {
+    fn missing_outcome(&self) -> TrialOutcome {
         if let Some(build) = self.build.as_ref().filter(|build| !build.ok) {
             let reason = build.reason.as_deref().unwrap_or("no reason is given");
             let log = tail_text(&build.log, 4000).unwrap_or_else(|| build.log.clone());
             let reason = format!("it does not build: {reason}");
-            return Became::Fault(Fault { kind: FaultKind::Build, reason, log });
+            return TrialOutcome::Fault(ProgramFault { kind: ProgramFaultKind::Build, reason, log });
         }
         match self.missing.clone().unwrap_or_default() {
-            Missing { fault: Some(fault), .. } => Became::Fault(fault),
-            Missing { trouble: Some(why), .. } => Became::Trouble(why),
-            Missing { not_run, .. } => Became::NotRun(not_run.unwrap_or_default()),
+            MissingTrials { fault: Some(fault), .. } => TrialOutcome::Fault(fault),
+            MissingTrials { trouble: Some(why), .. } => TrialOutcome::Trouble(why),
+            MissingTrials { not_run, .. } => TrialOutcome::NotRun(not_run.unwrap_or_default()),
         }
     }
 }
@@ -354,7 +361,7 @@ fn failed(scenarios: &[Graded]) -> Vec<String> {
 }
 
 /// The summary of `scenarios`.
-fn summed(scenarios: Vec<Graded>, threshold: f64, floor: f64) -> Out {
+fn summed(scenarios: Vec<Graded>, threshold: f64, floor: f64) -> GradeOutput {
     let scores = scenarios.iter().filter_map(|scenario| Some((scenario.score?, scenario.weight)));
     let score = mean(scores.clone());
     let lowest = scores.map(|(score, _)| score).min_by(f64::total_cmp);
@@ -370,7 +377,7 @@ fn summed(scenarios: Vec<Graded>, threshold: f64, floor: f64) -> Out {
     let (unrun, not_run) =
         (troubles().count(), scenarios.iter().filter(|scenario| scenario.not_run.is_some()).count());
     let failures: BTreeSet<&String> = scenarios.iter().flat_map(failures_of).collect();
-    Out {
+    GradeOutput {
         score,
         lowest,
         most: mean(scenarios.iter().map(|scenario| (scenario.most, scenario.weight))),

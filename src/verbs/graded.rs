@@ -19,7 +19,7 @@ pub struct Graded {
     #[serde(default)]
     pub file: String,
     /// Weight in the mean.
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     pub weight: f64,
     /// Whether the goal requires that it passes.
     #[serde(default)]
@@ -44,7 +44,7 @@ pub struct Graded {
     pub trouble: Option<String>,
     /// Reason why the program was not running: the score is 0.
     #[serde(default)]
-    pub fault: Option<Fault>,
+    pub fault: Option<ProgramFault>,
     /// Failed step of the setup.
     #[serde(default)]
     pub broken: Option<BrokenSetup>,
@@ -67,27 +67,27 @@ pub struct Graded {
     #[serde(default)]
     pub unjudged: usize,
     /// Highest possible score: if everything undecided had 100.
-    #[serde(default = "hundred")]
+    #[serde(default = "full_score")]
     pub most: f64,
     /// Whether it passes; null if that depends on undecided parts.
     #[serde(default)]
     pub passed: Option<bool>,
 }
 
-fn one() -> f64 {
+fn default_weight() -> f64 {
     1.0
 }
 
-fn hundred() -> f64 {
+fn full_score() -> f64 {
     100.0
 }
 
 /// Reason why a program was not running.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Fault {
+pub struct ProgramFault {
     /// Phase that failed.
     #[serde(default)]
-    pub kind: FaultKind,
+    pub kind: ProgramFaultKind,
     /// Reason of the failure.
     #[serde(default)]
     pub reason: String,
@@ -99,7 +99,7 @@ pub struct Fault {
 /// The phase that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum FaultKind {
+pub enum ProgramFaultKind {
     /// The image could not be built.
     Build,
     /// The program did not start.
@@ -135,7 +135,7 @@ pub struct SetupStep {
     pub status: Option<u16>,
     /// Captured values.
     #[serde(default)]
-    pub captures: Vec<Capture>,
+    pub captures: Vec<CapturedValue>,
     /// Error, if there is no complete answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -143,7 +143,7 @@ pub struct SetupStep {
 
 /// A captured value.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Capture {
+pub struct CapturedValue {
     /// Name of the variable.
     pub name: String,
     /// Captured value; null if there is none.
@@ -164,7 +164,7 @@ pub struct GradedStep {
     #[serde(default)]
     pub line: usize,
     /// Weight among the steps.
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     pub weight: f64,
     /// Short description.
     #[serde(default)]
@@ -189,7 +189,7 @@ pub struct GradedStep {
     pub status: Option<u16>,
     /// Captured values.
     #[serde(default)]
-    pub captures: Vec<Capture>,
+    pub captures: Vec<CapturedValue>,
     /// Duration in milliseconds.
     #[serde(default)]
     pub duration_ms: u64,
@@ -232,7 +232,7 @@ pub struct GradedCriteria {
 pub struct Decision {
     /// Origin of the decision: `assertions` or `judge`; null if it is undecided.
     #[serde(default)]
-    pub by: Option<By>,
+    pub by: Option<DecidedBy>,
     /// Score, 0 to 100; null if it is undecided.
     #[serde(default)]
     pub score: Option<Number>,
@@ -259,7 +259,7 @@ pub struct Decision {
 /// The origin of a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum By {
+pub enum DecidedBy {
     /// The assertions of the step.
     Assertions,
     /// The judge.

@@ -31,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Input of `http`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct HttpInput {
     /// `http://` or `https://` address, without a user name or password. Redirects are followed to other
     /// public hosts, but only within the same origin if the host is this machine or in its network (as every
     /// held service is), or if the request carries a secret. A redirect that is not followed is returned as
@@ -45,7 +45,7 @@ pub struct With {
     pub headers: BTreeMap<String, TextOrSecret>,
     /// User name and password for basic authentication.
     #[serde(default)]
-    pub basic: Option<Basic>,
+    pub basic: Option<BasicAuth>,
     /// Query parameters, added to those of `url`. Numbers and booleans are written as text; `{ secret =
     /// "NAME" }` is replaced by the value of the secret.
     #[serde(default)]
@@ -72,7 +72,7 @@ pub struct With {
 /// Basic authentication.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Basic {
+pub struct BasicAuth {
     /// User name: a text, or `{ secret = "NAME" }`.
     pub user: TextOrSecret,
     /// Password: `{ secret = "NAME" }`, or a text if it is not secret.
@@ -82,7 +82,7 @@ pub struct Basic {
 
 /// Output of `http`.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Out {
+pub struct HttpOutput {
     /// Whether an answer was received with a status of 2xx or 3xx.
     pub ok: bool,
     /// HTTP status; 0 without an answer.
@@ -111,10 +111,10 @@ impl Verb for Http {
 [steps.health]
 http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeout = "2s", observe = true }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = HttpInput;
+    type Out = HttpOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &HttpInput) -> Vec<Refusal> {
         let mut found = Vec::new();
         found.extend(timeout(with.timeout.as_deref()).err().map(|failure| Refusal::of("/timeout", failure)));
         found.extend(address(&with.url).err().map(|failure| Refusal::of("/url", failure)));
@@ -134,7 +134,7 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
                 None => {}
             }
         }
-        if let Some(Basic { user, password }) = &with.basic {
+        if let Some(BasicAuth { user, password }) = &with.basic {
             found.extend(user.unusable("/basic/user", "`basic.user`"));
             let password = password.as_ref();
             found.extend(password.and_then(|text| text.unusable("/basic/password", "`basic.password`")));
@@ -152,7 +152,7 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: HttpInput, cx: Context) -> Result<Output<HttpOutput>, Failure> {
         let limit = timeout(with.timeout.as_deref())?;
         let request = self.request(&with, &cx)?;
         let most = with.max_bytes.unwrap_or(MOST_BYTES);
@@ -168,7 +168,7 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
         let named = |what: &str| format!("{method} {}: {what}", with.url);
         match answer {
             Err((_, error)) if with.observe => {
-                Ok(Output::free(Out { error: Some(error), duration_ms, ..Out::default() }))
+                Ok(Output::free(HttpOutput { error: Some(error), duration_ms, ..HttpOutput::default() }))
             }
             Err((class, error)) => Err(Failure::new(class, named(&error))),
             Ok(answer) => {
@@ -183,7 +183,7 @@ http = { url = "http://127.0.0.1:8080/health", query = { verbose = true }, timeo
     }
 }
 
-struct Answer {
+struct HttpResponse {
     status: u16,
     headers: HeaderMap,
     body: Vec<u8>,
@@ -212,7 +212,7 @@ impl Http {
         Ok(slot.get_or_init(|| client))
     }
 
-    fn request(&self, with: &With, cx: &Context) -> Result<reqwest::RequestBuilder, Failure> {
+    fn request(&self, with: &HttpInput, cx: &Context) -> Result<reqwest::RequestBuilder, Failure> {
         let (url, method) = (address(&with.url)?, method(with)?);
         let query = query(&with.query, cx)?;
         let basic = with.basic.as_ref();
@@ -225,7 +225,7 @@ impl Http {
             url.query_pairs_mut().extend_pairs(query);
         }
         let mut request = client.request(method, url);
-        if let Some(Basic { user, password }) = basic {
+        if let Some(BasicAuth { user, password }) = basic {
             let password =
                 password.as_ref().map(|password| password.reveal("`basic.password`", cx)).transpose()?;
             request = request.basic_auth(user.reveal("`basic.user`", cx)?, password);
@@ -257,7 +257,7 @@ fn address(url: &str) -> Result<reqwest::Url, Failure> {
     Ok(parsed)
 }
 
-fn method(with: &With) -> Result<reqwest::Method, Failure> {
+fn method(with: &HttpInput) -> Result<reqwest::Method, Failure> {
     let sends = with.json.is_some() || with.body.is_some();
     let method = with.method.as_deref().unwrap_or(if sends { "POST" } else { "GET" }).to_ascii_uppercase();
     reqwest::Method::from_bytes(method.as_bytes())
@@ -314,9 +314,9 @@ fn timeout(given: Option<&str>) -> Result<Duration, Failure> {
     })
 }
 
-async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<Answer, reqwest::Error> {
+async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<HttpResponse, reqwest::Error> {
     let mut response = request.send().await?;
-    let mut answer = Answer {
+    let mut answer = HttpResponse {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
         body: Vec::new(),
@@ -333,7 +333,7 @@ async fn exchange(request: reqwest::RequestBuilder, most: usize) -> Result<Answe
     Ok(answer)
 }
 
-fn out(answer: &Answer, duration_ms: u64, cx: &Context) -> Out {
+fn out(answer: &HttpResponse, duration_ms: u64, cx: &Context) -> HttpOutput {
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in &answer.headers {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -348,11 +348,20 @@ fn out(answer: &Answer, duration_ms: u64, cx: &Context) -> Out {
     }
     let json = if answer.truncated { None } else { crate::value::parse(&body).ok() };
     let (status, truncated) = (answer.status, answer.truncated);
-    Out { ok: (200..400).contains(&status), status, headers, body, json, truncated, error: None, duration_ms }
+    HttpOutput {
+        ok: (200..400).contains(&status),
+        status,
+        headers,
+        body,
+        json,
+        truncated,
+        error: None,
+        duration_ms,
+    }
 }
 
 /// The failure for an answer with an error status.
-fn failure(out: &Out, retry_after: Option<Duration>, message: String, cx: &Context) -> Failure {
+fn failure(out: &HttpOutput, retry_after: Option<Duration>, message: String, cx: &Context) -> Failure {
     let class = match out.status {
         408 | 425 | 429 | 500.. => Class::Transient,
         _ => Class::Permanent,
@@ -372,7 +381,7 @@ fn failure(out: &Out, retry_after: Option<Duration>, message: String, cx: &Conte
     }
 }
 
-fn retry_after(answer: &Answer) -> Option<Duration> {
+fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     let seconds = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

@@ -1,17 +1,17 @@
 //! `llm`: calls a language model.
 
-mod begun;
+mod batch_cursor;
 mod bound;
+mod continuation;
 mod edits;
-mod finding;
+mod json_extract;
 mod mode;
-mod notes;
 mod picture;
 mod pieces;
 mod quotation;
+mod refusals;
 mod reply;
 mod vote;
-mod wrong;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +20,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::asked::{Names, UnknownCost, can_switch, priced, remarks, served};
+use super::model_selection::{ModelNames, UnknownCost, can_switch, priced, remarks, served};
 use crate::llm::registry::{Model, SchemaMode};
 use crate::llm::{ChatMessage, Effort, ModelRequest, Models, ResponseSchema, Role, in_prose};
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Bound, Class, Context, Failure, Output, Refusal, Remark, Traits, Verb};
+use crate::verb::{Class, Context, CostBound, Failure, Output, Refusal, Remark, Traits, Verb};
 
-use edits::{Edits, Protocol};
-use finding::Ambiguous;
-use mode::Mode;
+use edits::{EditAnswer, EditProtocol};
+use json_extract::AmbiguousAnswer;
+use mode::AskMode;
 use picture::Picture;
-use reply::{Asked, Reply, Session};
+use reply::{ModelQuestion, Reply, Session};
 use vote::Vote;
 
 /// The text that is added to a prompt after a rejected answer.
-pub(super) const AGAIN: &str = "prompts/llm/again.md";
+pub(super) const RETRY_PROMPT: &str = "prompts/llm/again.md";
 
 /// The verb `llm`.
 pub struct Llm {
@@ -52,11 +52,11 @@ impl Llm {
 /// Input of `llm`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct LlmInput {
     /// Model: a name of the registry, `provider/name`, or an alias such as `cheap`. A list is tried in order:
     /// the next one is called if one cannot be reached, fails, has no usable key, does not support images, or
     /// asks to wait for more than a minute.
-    model: Names,
+    model: ModelNames,
     /// System text.
     system: Option<String>,
     /// Text added to the last message after a rejected answer. Default: the text of `prompts/llm/again.md`,
@@ -66,7 +66,7 @@ pub struct With {
     prompt: Option<String>,
     /// Conversation `[{role, content, images}]` with the roles `user` and `assistant`; the last message is
     /// answered.
-    messages: Option<Vec<Turn>>,
+    messages: Option<Vec<MessageInput>>,
     /// Pictures of the last message: paths of PNG, JPEG, GIF or WebP files, or evidence of a scenario such as
     /// a screenshot. A model without image input is not called.
     #[serde(default)]
@@ -86,7 +86,7 @@ pub struct With {
     #[serde(default)]
     stop: Vec<String>,
     /// Number of parallel calls, 1 to 64; `vote` combines the answers. Default: 1.
-    #[serde(default = "one")]
+    #[serde(default = "default_samples")]
     #[schemars(range(min = 1, max = 64))]
     samples: u32,
     /// Method that chooses among the samples. The output is the chosen answer, with the additional fields
@@ -100,21 +100,21 @@ pub struct With {
     #[serde(default)]
     cache_prompt: bool,
     /// Format of the answer. Default: `json` if the step has a schema, else `text`.
-    format: Option<Format>,
+    format: Option<AnswerFormat>,
     /// Tree of files that the answer changes. The changes are applied within the attempt: an answer that
     /// cannot be read or applied is `rejected`, and `attempt.error` gives the next attempt the reason. The
     /// output is `{tree, files, changes, unchanged}`. Cannot be combined with `output`, `format` or
     /// `samples`.
-    edits: Option<Edits>,
+    edits: Option<EditAnswer>,
     /// Handling of an answer with several different values that fit the schema, e.g. because it quotes the
     /// program that it is about: `last` takes the last one, `reject` rejects the answer. A judge should use
     /// `reject`.
     #[serde(default)]
-    ambiguous: Ambiguous,
+    ambiguous: AmbiguousAnswer,
     /// Texts in the prompt that differ from run to run (ports, nonces): they are not part of a recorded
     /// answer's key.
     #[serde(default)]
-    volatile: Vec<Plain>,
+    volatile: Vec<VolatileText>,
     /// Maximum duration of the attempt, e.g. `5m`.
     timeout: Option<String>,
     /// Label for costs, e.g. `judge`: `atoll cost` groups by it. Default: the name of the step.
@@ -125,13 +125,13 @@ pub struct With {
     /// Whether the request is sent at once, or in a batch: at half the price, within a day. Of a list of
     /// models only the first is called. Default: `realtime`.
     #[serde(default)]
-    mode: Mode,
+    mode: AskMode,
 }
 
 /// A message of a conversation.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Turn {
+struct MessageInput {
     /// Role of the author.
     role: Role,
     /// Text of the message.
@@ -144,7 +144,7 @@ struct Turn {
 /// A text, or a number that is used as text.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Plain {
+enum VolatileText {
     Text(String),
     Number(serde_json::Number),
 }
@@ -152,7 +152,7 @@ enum Plain {
 /// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Format {
+enum AnswerFormat {
     /// One JSON value, with or without a code fence or prose around it. It is the output.
     Json,
     /// Text. The output is `{text, model, stop, usage}`.
@@ -167,9 +167,9 @@ enum Format {
 /// files, changes, unchanged}`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Out(Value);
+pub struct LlmOutput(Value);
 
-fn one() -> u32 {
+fn default_samples() -> u32 {
     1
 }
 
@@ -189,19 +189,19 @@ prompt      = "Expected: a greeting. Observed: {{ inputs.observed }}"
 temperature = 0
 max_tokens  = 512
 "#;
-    type With = With;
-    type Out = Out;
+    type With = LlmInput;
+    type Out = LlmOutput;
     const LANES: &'static [(&'static str, usize)] = &[mode::LANE];
     const KEYS_AT_START: &'static [&'static str] = &["mode"];
-    const AGAIN: Option<&'static str> = Some(AGAIN);
-    const BESIDE: &'static [&'static str] = &["samples", "spread", "switched"];
+    const RETRY_PROMPT: Option<&'static str> = Some(RETRY_PROMPT);
+    const EXTRA_FIELDS: &'static [&'static str] = &["samples", "spread", "switched"];
     const OUTPUT_KEYS: &'static [&'static str] = &["edits"];
 
     fn lane(with: &Value) -> &'static str {
         mode::lane(with).unwrap_or(Self::TRAITS.lane)
     }
 
-    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
+    fn bound(&self, with: &Value, schema: Option<&Schema>) -> Option<CostBound> {
         bound::of(&self.models, with, schema)
     }
 
@@ -217,11 +217,11 @@ max_tokens  = 512
         found
     }
 
-    fn refusals(with: &With) -> Vec<Refusal> {
-        with.wrong()
+    fn refusals(with: &LlmInput) -> Vec<Refusal> {
+        with.input_refusals()
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: LlmInput, cx: Context) -> Result<Output<LlmOutput>, Failure> {
         let models = self.models.clone();
         let shows = with.shows();
         let plan = move || with.plan(&models, &cx).map(|plan| (plan, cx));
@@ -237,7 +237,7 @@ max_tokens  = 512
         let out = tokio::select! {
             biased;
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
-            () = cx.stopping.cancelled(), if plan.mode == Mode::Batch => Err(Failure::cancelled()),
+            () = cx.stopping.cancelled(), if plan.mode == AskMode::Batch => Err(Failure::cancelled()),
             () = wait(&cx, plan.timeout) => Err(out_of_time(&plan)),
             out = plan.ask(&session) => out,
         };
@@ -246,7 +246,7 @@ max_tokens  = 512
         }
         let (spent, unsettled) = session.end();
         match out {
-            Ok(value) => Ok(Output { value: Out(value), spent }),
+            Ok(value) => Ok(Output { value: LlmOutput(value), spent }),
             Err(failure) => Err(failure.spent(spent).unsettled(unsettled)),
         }
     }
@@ -259,38 +259,38 @@ async fn wait(cx: &Context, timeout: Option<Duration>) {
     }
 }
 
-fn out_of_time(plan: &Plan) -> Failure {
+fn out_of_time(plan: &LlmJob) -> Failure {
     let seconds = plan.timeout.unwrap_or_default().as_secs_f64();
     Failure::new(Class::Timeout, format!("no answer within {seconds} s"))
         .hint("raise `timeout`, lower `max_tokens`, or use a faster model")
 }
 
-/// A checked [`With`]: the request, the models, and how answers are processed.
-struct Plan {
+/// A checked [`LlmInput`]: the request, the models, and how answers are processed.
+struct LlmJob {
     models: Vec<(String, Arc<Model>)>,
     request: ModelRequest,
-    format: Format,
-    mode: Mode,
+    format: AnswerFormat,
+    mode: AskMode,
     samples: u32,
     vote: Option<Vote>,
     vote_on: Option<String>,
-    ambiguous: Ambiguous,
+    ambiguous: AmbiguousAnswer,
     timeout: Option<Duration>,
     schema: Option<Arc<Schema>>,
     role: String,
-    edits: Option<Arc<Edits>>,
+    edits: Option<Arc<EditAnswer>>,
 }
 
-impl With {
-    fn plan(self, models: &Models, cx: &Context) -> Result<Plan, Failure> {
+impl LlmInput {
+    fn plan(self, models: &Models, cx: &Context) -> Result<LlmJob, Failure> {
         let names = match self.model {
-            Names::One(name) => vec![name],
-            Names::Many(names) => names,
+            ModelNames::One(name) => vec![name],
+            ModelNames::Many(names) => names,
         };
         let meant = names.iter().flat_map(|name| models.registry().resolve_alias(name));
         let found = meant.map(|name| Ok((name.to_owned(), models.find(name)?)));
         let mut found: Vec<_> = found.collect::<Result<_, Failure>>()?;
-        if self.mode == Mode::Batch {
+        if self.mode == AskMode::Batch {
             found = mode::in_batch(found)?;
         }
         if self.unknown_cost == UnknownCost::Refuse {
@@ -299,15 +299,15 @@ impl With {
         let (format, schema) = if let Some(edits) = &self.edits {
             edits.asked()?
         } else {
-            let usual = if cx.schema.is_some() { Format::Json } else { Format::Text };
+            let usual = if cx.schema.is_some() { AnswerFormat::Json } else { AnswerFormat::Text };
             (self.format.unwrap_or(usual), cx.schema.clone())
         };
-        let schema = schema.filter(|_| format == Format::Json);
+        let schema = schema.filter(|_| format == AnswerFormat::Json);
         let volatile = self.volatile.into_iter().map(|part| match part {
-            Plain::Text(text) => text,
-            Plain::Number(number) => number.to_string(),
+            VolatileText::Text(text) => text,
+            VolatileText::Number(number) => number.to_string(),
         });
-        Ok(Plan {
+        Ok(LlmJob {
             request: ModelRequest {
                 model: String::new(),
                 system: self.system.filter(|text| !text.trim().is_empty()),
@@ -345,7 +345,7 @@ impl With {
 
 fn conversation(
     prompt: Option<String>,
-    turns: Option<Vec<Turn>>,
+    turns: Option<Vec<MessageInput>>,
     (images, again): (&[Picture], Option<String>),
     cx: &Context,
 ) -> Result<Vec<ChatMessage>, Failure> {
@@ -376,7 +376,7 @@ fn span(text: &str) -> Result<Duration, Failure> {
     })
 }
 
-impl Plan {
+impl LlmJob {
     /// Calls the models in order until one answers.
     async fn ask(&self, session: &Session<'_>) -> Result<Value, Failure> {
         let mut switched: Vec<&str> = Vec::new();
@@ -422,7 +422,7 @@ impl Plan {
             request.system = Some(request.system.map_or(ask.clone(), |system| format!("{system}\n\n{ask}")));
         }
         let schema = self.schema.as_deref();
-        let asked = Asked { request: &request, model, schema, elsewhere };
+        let asked = ModelQuestion { request: &request, model, schema, elsewhere };
         let replies = (0..self.samples).map(|sample| session.reply(&asked, sample));
         let mut replies = futures_util::future::join_all(replies).await;
         if replies.len() == 1 {
@@ -447,7 +447,7 @@ impl Plan {
                 .unwrap_or_else(|| Failure::rejected("no sample answered")));
         }
         let vote = self.vote.unwrap_or(Vote::Majority);
-        let text = (self.format != Format::Json).then_some("/text");
+        let text = (self.format != AnswerFormat::Json).then_some("/text");
         let decided = vote::decide(vote, self.vote_on.as_deref().or(text), &good)?;
         session.say(format!("{} samples, spread {}", good.len(), decided.spread));
         let winner = good[decided.winner].clone();

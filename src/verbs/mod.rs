@@ -3,29 +3,30 @@
 //! Start with `set.rs`, the smallest; [`catalog`] lists them all.
 
 pub mod agent;
-#[cfg(test)]
-mod as_expressions;
-mod asked;
-mod attached;
+mod attached_files;
+mod build_limits;
 pub mod chromium;
-mod complaint;
 pub mod deliver;
+mod diagnostic_text;
 pub mod diff;
 pub mod docker_build;
+mod duration_input;
 pub mod edit;
+mod edit_source;
 pub mod environment_load;
+#[cfg(test)]
+mod expression_model;
 mod fail;
 pub mod findings;
 mod globs;
 pub mod grade;
 pub mod graded;
 pub mod http;
-mod image;
-mod lapse;
 pub mod llm;
-mod null;
+mod model_selection;
+mod null_characters;
 pub mod pack;
-mod place;
+mod paths;
 mod reach;
 pub mod read;
 pub mod scenario;
@@ -40,7 +41,6 @@ mod tls;
 pub mod total;
 mod unusual;
 pub mod write;
-mod written;
 
 pub use deliver::Deliver;
 pub use diff::DiffTrees;
@@ -66,7 +66,7 @@ use crate::verb::Catalog;
 
 /// The connections of verbs to the outside.
 #[derive(Clone)]
-pub struct Doors {
+pub struct VerbDependencies {
     /// Model providers.
     pub models: Models,
     /// Builds and runs services.
@@ -82,11 +82,11 @@ pub struct Doors {
 }
 
 /// The replacement of the former verb `files`.
-const FILES: &str = "use one of: `pack` (a directory or files become a tree), `edit` (change a tree), `show` (its \
+const FILES_REPLACEMENT: &str = "use one of: `pack` (a directory or files become a tree), `edit` (change a tree), `show` (its \
                      texts), `diff` (compare two trees) or `deliver` (a tree becomes a directory)";
 
 /// All verbs and resources.
-pub fn catalog(doors: Doors) -> Catalog {
+pub fn catalog(doors: VerbDependencies) -> Catalog {
     let models = doors.models.clone();
     Catalog::new()
         .with_models(move |name| {
@@ -100,7 +100,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(Show)
         .verb(DiffTrees)
         .verb(Deliver)
-        .replaced("files", FILES)
+        .replaced("files", FILES_REPLACEMENT)
         .verb(Read)
         .verb(Reach)
         .verb(Write)
@@ -111,7 +111,7 @@ pub fn catalog(doors: Doors) -> Catalog {
         .verb(docker_build::DockerBuild::new(doors.runtimes.clone()))
         .verb(scenario_load::ScenarioLoad)
         .verb(environment_load::EnvironmentLoad::new(doors.runtimes.clone()))
-        .verb(scenario::ScenarioRun::new(Arc::new(Inside(doors.runtimes.clone())), doors.chromium))
+        .verb(scenario::ScenarioRun::new(Arc::new(HeldServices(doors.runtimes.clone())), doors.chromium))
         .verb(grade::Grade)
         .verb(findings::Findings)
         .verb(total::Total)
@@ -119,9 +119,9 @@ pub fn catalog(doors: Doors) -> Catalog {
 }
 
 /// How scenarios run commands: inside the held services.
-struct Inside(Runtimes);
+struct HeldServices(Runtimes);
 
-impl scenario::Services for Inside {
+impl scenario::Services for HeldServices {
     fn shell(&self, id: &str) -> Option<Arc<dyn Shell>> {
         service::inside(&self.0, id)
     }

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edit_source::{EditBase, EditSource, WholeFiles, applied};
 use super::globs::globs;
-use super::place::Named;
-use super::written::{Ground, Whole, Written, applied};
+use super::paths::PathOrInput;
 use crate::tree::{Tree, TreeEntry, TreeRef};
 use crate::value::Digest;
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
@@ -16,12 +16,12 @@ pub struct Pack;
 /// Input of `pack`: `dir` or `files`; with `empty = true` neither is needed.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct With {
+pub struct PackInput {
     /// Directory to pack: a path relative to the project, or the value of an input of type `dir`. Limits:
     /// 100,000 files and 2 GiB.
-    pub dir: Option<Named>,
+    pub dir: Option<PathOrInput>,
     /// Contents of the files: a list of `{path, content}`, or an object of contents by path.
-    pub files: Option<Whole>,
+    pub files: Option<WholeFiles>,
     /// Whether the tree may be empty. Without `dir` and `files` it is. Default: `false`.
     pub empty: bool,
     /// Globs of files to skip in `dir`; one without `/` is matched against file names.
@@ -30,7 +30,7 @@ pub struct With {
     pub links: Links,
 }
 
-impl Default for With {
+impl Default for PackInput {
     fn default() -> Self {
         let ignore = IGNORED.map(str::to_owned).to_vec();
         Self { dir: None, files: None, empty: false, ignore, links: Links::default() }
@@ -54,7 +54,7 @@ pub enum Links {
 
 /// Output of `pack`: can be used wherever a tree is expected.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct PackOutput {
     /// Digest of the tree.
     #[schemars(with = "String")]
     pub tree: Digest,
@@ -65,7 +65,7 @@ pub struct Out {
 impl Verb for Pack {
     const NAME: &'static str = "pack";
     const SUMMARY: &'static str = "make a tree of a directory or of files";
-    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const TRAITS: Traits = Traits::repeatable("disk").always_rerun();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r##"[steps.docs]
 pack = { dir = "docs", ignore = ["*.png"] }
@@ -73,10 +73,10 @@ pack = { dir = "docs", ignore = ["*.png"] }
 [steps.page]
 pack = { files = { "index.html" = "<h1>hello</h1>", "README.md" = "# hello" } }
 "##;
-    type With = With;
-    type Out = Out;
+    type With = PackInput;
+    type Out = PackOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &PackInput) -> Vec<Refusal> {
         let mut found: Vec<Refusal> =
             globs(&with.ignore).err().map(|failure| Refusal::of("/ignore", failure)).into_iter().collect();
         let wrong = match (&with.dir, &with.files) {
@@ -89,34 +89,34 @@ pack = { files = { "index.html" = "<h1>hello</h1>", "README.md" = "# hello" } }
                 .hint("give one of them; `empty = true` allows a tree without files");
             found.push(Refusal::among(&["dir", "files"], failure).with("/empty"));
         }
-        found.extend(with.written().refusals());
+        found.extend(with.source().refusals());
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: PackInput, cx: Context) -> Result<Output<PackOutput>, Failure> {
         let done = tokio::task::spawn_blocking(move || pack(&with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `pack`: {e}")))?
             .map(Output::free)
     }
 }
 
-impl With {
-    fn written(&self) -> Written<'_> {
-        Written { files: self.files.as_ref(), ..Written::default() }
+impl PackInput {
+    fn source(&self) -> EditSource<'_> {
+        EditSource { files: self.files.as_ref(), ..EditSource::default() }
     }
 }
 
-fn pack(with: &With, cx: &Context) -> Result<Out, Failure> {
+fn pack(with: &PackInput, cx: &Context) -> Result<PackOutput, Failure> {
     let TreeRef { tree, files } = if let Some(dir) = &with.dir {
         directory(dir.path(), with, cx)?
     } else {
-        let edits = with.written().read()?.unwrap_or_default();
-        applied(&edits, &Ground { empty: with.empty, ..Ground::default() }, cx)?.tree
+        let edits = with.source().read()?.unwrap_or_default();
+        applied(&edits, &EditBase { empty: with.empty, ..EditBase::default() }, cx)?.tree
     };
-    Ok(Out { tree, files })
+    Ok(PackOutput { tree, files })
 }
 
-fn directory(dir: &str, with: &With, cx: &Context) -> Result<TreeRef, Failure> {
+fn directory(dir: &str, with: &PackInput, cx: &Context) -> Result<TreeRef, Failure> {
     let ignore = globs(&with.ignore)?;
     let from = cx.workspace.project.join(dir);
     let ignored = |path: &str| ignore.is_match(path);

@@ -15,14 +15,14 @@ use crate::verb::{Context, Failure, Output, Refusal, Traits, Verb};
 pub struct Reach;
 
 /// The maximum duration of one attempt to connect.
-const DIAL: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Input of `reach`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct ReachInput {
     /// Address with host and port, such as `http://127.0.0.1:8080`; the path is not requested.
     pub url: String,
     /// Maximum time to keep trying, in seconds; 0 for a single attempt.
@@ -32,7 +32,7 @@ pub struct With {
 
 /// Output of `reach`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct ReachOutput {
     /// Whether a connection was accepted.
     pub ok: bool,
     /// Reason why no connection was accepted, in one line; otherwise empty.
@@ -49,16 +49,16 @@ impl Verb for Reach {
 [steps.up]
 reach = { url = "http://127.0.0.1:8080", wait = 30 }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = ReachInput;
+    type Out = ReachOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &ReachInput) -> Vec<Refusal> {
         let url = address(&with.url).err().map(|failure| Refusal::of("/url", failure));
         let wait = wait(with.wait).err().map(|failure| Refusal::of("/wait", failure));
         url.into_iter().chain(wait).collect()
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: ReachInput, cx: Context) -> Result<Output<ReachOutput>, Failure> {
         let (host, port) = address(&with.url)?;
         let wait = wait(with.wait)?;
         tokio::select! {
@@ -82,20 +82,20 @@ fn address(url: &str) -> Result<(String, u16), Failure> {
     Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
-async fn dial(host: &str, port: u16, wait: Duration) -> Out {
+async fn dial(host: &str, port: u16, wait: Duration) -> ReachOutput {
     let end = Instant::now() + wait;
     let mut attempts = 0;
     loop {
         attempts += 1;
         let left = end.saturating_duration_since(Instant::now());
-        let most = if wait.is_zero() { DIAL } else { left.clamp(PAUSE, DIAL) };
+        let most = if wait.is_zero() { CONNECT_TIMEOUT } else { left.clamp(PAUSE, CONNECT_TIMEOUT) };
         let reason = match timeout(most, TcpStream::connect((host, port))).await {
-            Ok(Ok(_)) => return Out { ok: true, reason: String::new(), attempts },
+            Ok(Ok(_)) => return ReachOutput { ok: true, reason: String::new(), attempts },
             Ok(Err(error)) => format!("{host}:{port}: {error}"),
             Err(_) => format!("{host}:{port}: no connection within {most:?}"),
         };
         if Instant::now() + PAUSE >= end {
-            return Out { ok: false, reason, attempts };
+            return ReachOutput { ok: false, reason, attempts };
         }
         sleep(PAUSE).await;
     }

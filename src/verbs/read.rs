@@ -18,12 +18,12 @@ const MOST_BYTES: u64 = 16 << 20;
 /// Input of `read`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct ReadInput {
     /// Path of the file, relative to the project or absolute.
     pub path: String,
     /// Format of the file. Default: by the extension of the name, else text.
     #[serde(default)]
-    pub format: Option<Format>,
+    pub format: Option<FileFormat>,
     /// Maximum size in bytes. Default: 16 MiB.
     #[serde(default)]
     pub max_bytes: Option<u64>,
@@ -32,7 +32,7 @@ pub struct With {
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Format {
+pub enum FileFormat {
     /// UTF-8 text.
     Text,
     /// One JSON value.
@@ -47,7 +47,7 @@ pub enum Format {
 
 /// Output of `read`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct ReadOutput {
     /// Path of the file, as given.
     pub path: String,
     /// Content: a text, or the parsed data.
@@ -62,7 +62,7 @@ pub struct Out {
 impl Verb for Read {
     const NAME: &'static str = "read";
     const SUMMARY: &'static str = "read a file: text, json, jsonl, csv or toml";
-    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const TRAITS: Traits = Traits::repeatable("disk").always_rerun();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.note]
@@ -71,31 +71,31 @@ write = { path = "notes/first.json", json = { title = "hello", words = 1 } }
 [steps.back]
 read = { path = "{{ steps.note.output.path }}", format = "json" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = ReadInput;
+    type Out = ReadOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &ReadInput) -> Vec<Refusal> {
         let is_path = !with.path.is_empty() && !with.path.contains('\0');
         let failure =
             || Failure::permanent(format!("{:?} is not a valid path", with.path)).hint("name a file");
         if is_path { Vec::new() } else { vec![Refusal::of("/path", failure())] }
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: ReadInput, cx: Context) -> Result<Output<ReadOutput>, Failure> {
         let done = tokio::task::spawn_blocking(move || read(with, &cx.workspace.project)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `read`: {e}")))?
             .map(Output::free)
     }
 }
 
-fn read(with: With, project: &Path) -> Result<Out, Failure> {
+fn read(with: ReadInput, project: &Path) -> Result<ReadOutput, Failure> {
     let most = with.max_bytes.unwrap_or(MOST_BYTES);
     let bytes = load(&project.join(&with.path), &with.path, most)?;
     let format = with.format.unwrap_or_else(|| by_ending(&with.path));
     let value = parse(&bytes, format).map_err(|message| {
         Failure::permanent(format!("{:?} cannot be read as {}: {message}", with.path, word(format)))
     })?;
-    Ok(Out { value, bytes: bytes.len() as u64, digest: Digest::of(&bytes), path: with.path })
+    Ok(ReadOutput { value, bytes: bytes.len() as u64, digest: Digest::of(&bytes), path: with.path })
 }
 
 fn load(path: &Path, given: &str, most: u64) -> Result<Vec<u8>, Failure> {
@@ -113,45 +113,45 @@ fn load(path: &Path, given: &str, most: u64) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn by_ending(path: &str) -> Format {
+fn by_ending(path: &str) -> FileFormat {
     let ending = Path::new(path).extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
     match ending.as_deref() {
-        Some("json") => Format::Json,
-        Some("jsonl" | "ndjson") => Format::Jsonl,
-        Some("csv") => Format::Csv,
-        Some("toml") => Format::Toml,
-        _ => Format::Text,
+        Some("json") => FileFormat::Json,
+        Some("jsonl" | "ndjson") => FileFormat::Jsonl,
+        Some("csv") => FileFormat::Csv,
+        Some("toml") => FileFormat::Toml,
+        _ => FileFormat::Text,
     }
 }
 
-fn word(format: Format) -> &'static str {
+fn word(format: FileFormat) -> &'static str {
     match format {
-        Format::Text => "text",
-        Format::Json => "json",
-        Format::Jsonl => "jsonl",
-        Format::Csv => "csv",
-        Format::Toml => "toml",
+        FileFormat::Text => "text",
+        FileFormat::Json => "json",
+        FileFormat::Jsonl => "jsonl",
+        FileFormat::Csv => "csv",
+        FileFormat::Toml => "toml",
     }
 }
 
-fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
+fn parse(bytes: &[u8], format: FileFormat) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("byte {} is not UTF-8", e.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
-        Format::Text => Ok(Value::String(text.to_owned())),
-        Format::Json => {
+        FileFormat::Text => Ok(Value::String(text.to_owned())),
+        FileFormat::Json => {
             let value = value::parse(text).map_err(|e| e.to_string())?;
             Extent::of(&value).fault().map_or(Ok(value), |why| Err(format!("its value is {why}")))
         }
-        Format::Jsonl => {
-            let mut items = Items::default();
+        FileFormat::Jsonl => {
+            let mut items = BoundedList::default();
             for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
                 items.push(value::parse(line).map_err(|e| format!("line {}: {e}", n + 1))?)?;
             }
             Ok(Value::Array(items.list))
         }
-        Format::Csv => rows(text),
-        Format::Toml => {
+        FileFormat::Csv => rows(text),
+        FileFormat::Toml => {
             let value = value::parse_toml::<toml::Table>(text).map_err(|e| e.to_string()).map(table)?;
             value::shallow(value).map_err(|e: serde_json::Error| e.to_string())
         }
@@ -160,12 +160,12 @@ fn parse(bytes: &[u8], format: Format) -> Result<Value, String> {
 
 /// A list whose size is limited to that of a value.
 #[derive(Default)]
-struct Items {
+struct BoundedList {
     list: Vec<Value>,
     extent: Extent,
 }
 
-impl Items {
+impl BoundedList {
     fn push(&mut self, item: Value) -> Result<(), String> {
         self.extent = self.extent.and(Extent::of(&item));
         if let Some(why) = self.extent.fault() {
@@ -179,7 +179,7 @@ impl Items {
 fn rows(text: &str) -> Result<Value, String> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().map_err(|e| e.to_string())?.clone();
-    let mut rows = Items::default();
+    let mut rows = BoundedList::default();
     for record in reader.records() {
         let record = record.map_err(|e| e.to_string())?;
         let cells = header.iter().zip(&record).map(|(name, cell)| (name.to_owned(), cell.into()));

@@ -2,9 +2,9 @@
 
 mod literals;
 mod questions;
-mod quiet;
+mod secret_shell;
 
-pub use questions::{Ask, Evidence, Expectation, Kept, Question};
+pub use questions::{JudgeQuestion, JudgedExpectation, KeptValue, QuestionScope, StepEvidence};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use reqwest::header::HeaderValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use literals::{Hidden, Literals};
-use quiet::Quiet;
+use literals::{HiddenValues, Literals};
+use secret_shell::SecretShell;
 
-use super::chromium::Pages;
+use super::chromium::ChromiumPages;
 use super::secret::{SecretName, TextOrSecret};
 use super::tls::TlsFiles;
 use crate::chromium::Chromium;
@@ -52,7 +52,7 @@ impl ScenarioRun {
 /// Input of `scenario`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct ScenarioInput {
     /// Scenario to run, from `scenario_load`.
     pub scenario: Scenario,
     /// Base URL for its requests.
@@ -66,7 +66,7 @@ pub struct With {
     pub service: Option<String>,
     /// Sidecar services by name, from `held.services`: steps can select one with `service`.
     #[serde(default)]
-    pub services: BTreeMap<String, Beside>,
+    pub services: BTreeMap<String, SidecarAddress>,
     /// Secret that is sent to the target in the header `Authorization`, unless a step sets that header. None
     /// if its name is empty.
     #[serde(default)]
@@ -83,25 +83,25 @@ pub struct With {
     pub variables: Option<IndexMap<String, Value>>,
     /// Grouping of the questions in `open`.
     #[serde(default)]
-    pub ask: Ask,
+    pub ask: QuestionScope,
     /// Whether the `satisfaction_criteria` of the scenario are a separate question. Otherwise they are added
     /// to the other questions.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub criteria: bool,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
 /// Output of `scenario`: the observation, and the questions that it leaves open.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct ScenarioOutput {
     /// Observation of the run.
     #[serde(flatten)]
     pub observation: Observation,
     /// Questions for a judge that no assertion decides.
-    pub open: Vec<Question>,
+    pub open: Vec<JudgeQuestion>,
 }
 
 /// An optional secret.
@@ -154,7 +154,7 @@ fn revealed(given: IndexMap<String, Value>, cx: &Context) -> Result<IndexMap<Str
 
 /// A sidecar service.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Beside {
+pub struct SidecarAddress {
     /// Its id.
     pub id: String,
     /// URL of the service.
@@ -172,10 +172,10 @@ impl Verb for ScenarioRun {
 [steps.trial]
 scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ held.id }}" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = ScenarioInput;
+    type Out = ScenarioOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &ScenarioInput) -> Vec<Refusal> {
         let mut found = Vec::new();
         if let Some(Authorization { secret: Some(secret), prefix }) = &with.authorization {
             found.extend(
@@ -197,7 +197,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: ScenarioInput, cx: Context) -> Result<Output<ScenarioOutput>, Failure> {
         let mut scenario = with.scenario;
         let hidden = self.literals.restore(&mut scenario, &cx).await?;
         let secrets = hidden.secrets.clone();
@@ -239,7 +239,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
                 () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
             }
         }
-        let pages = Pages(self.chromium.clone());
+        let pages = ChromiumPages(self.chromium.clone());
         let kept = KeptEvidence { blobs: cx.blobs.clone(), secrets: secrets.clone() };
         let stage = TestEnvironment {
             web: web.as_ref(),
@@ -267,7 +267,7 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
                 // Programs may print secrets.
                 observation.change_texts(&|text| secrets.redact(text));
                 let open = questions::questions(&observation, with.ask, with.criteria);
-                Ok(Output::free(Out { observation, open }))
+                Ok(Output::free(ScenarioOutput { observation, open }))
             }
             () = cx.cancel.cancelled() => Err(Failure::cancelled()),
         }
@@ -277,18 +277,18 @@ scenario = { scenario = "{{ item }}", target = "{{ held.url }}", service = "{{ h
 impl ScenarioRun {
     /// The inside of the service `id`: secrets are not passed on command lines, and hidden values are removed
     /// from its log.
-    fn shell(&self, id: &str, hidden: &Hidden) -> Option<Arc<dyn Shell>> {
+    fn shell(&self, id: &str, hidden: &HiddenValues) -> Option<Arc<dyn Shell>> {
         let shell = self.services.shell(id)?;
         hidden.credentials.iter().for_each(|credentials| shell.hide(credentials));
-        Some(Arc::new(Quiet { shell, secrets: hidden.secrets.clone() }))
+        Some(Arc::new(SecretShell { shell, secrets: hidden.secrets.clone() }))
     }
 
     /// The services that steps of a scenario use.
     fn places(
         &self,
         scenario: &Scenario,
-        services: &BTreeMap<String, Beside>,
-        hidden: &Hidden,
+        services: &BTreeMap<String, SidecarAddress>,
+        hidden: &HiddenValues,
     ) -> Result<BTreeMap<String, ServiceEndpoint>, Failure> {
         let place = |called: &String| {
             let (name, port) = called.split_once(':').map_or((called.as_str(), None), |(n, p)| (n, Some(p)));
@@ -404,7 +404,7 @@ mod tests {
     async fn a_command_line_with_a_secret_is_no_argument() {
         let heard = Arc::new(Heard::default());
         let secrets = EnvSecrets::from_values([("KEY".to_owned(), "open-sesame".to_owned())]);
-        let quiet = Quiet { shell: heard.clone(), secrets: Arc::new(secrets) };
+        let quiet = SecretShell { shell: heard.clone(), secrets: Arc::new(secrets) };
         for line in ["echo hello", "echo open-sesame; env | grep -c ATOLL; exit 3"] {
             quiet.exec(ServiceCommand { line: line.to_owned(), ..ServiceCommand::default() }).await.unwrap();
             let refused =

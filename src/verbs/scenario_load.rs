@@ -1,7 +1,7 @@
 //! `scenario_load`: reads the scenarios of a directory, checks them together, selects and groups them.
 
-mod grouped;
-mod selected;
+mod grouping;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use selected::{Selected, Selection, Tier};
+use selection::{ScenarioSelection, SelectedScenarios, Tier};
 
-use super::attached::Beside;
-use super::complaint::render;
-use super::place::Named;
+use super::attached_files::AttachedFiles;
+use super::diagnostic_text::render;
+use super::paths::PathOrInput;
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::rooted_fs::{EntryKind, RootedFs, read_file};
 use crate::scenario::{Scenario, ScenarioFiles, ScenarioSource, Visibility, credentials, load, load_given};
@@ -31,11 +31,11 @@ pub struct ScenarioLoad;
 /// Input of `scenario_load`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct ScenarioLoadInput {
     /// Directory, or a single scenario file: a path, or the value of an input of type `dir`, `file` or
     /// `path`. Of a directory, all `*.yaml` and `*.yml` files are read, including those in subdirectories;
     /// files in a directory called `fixtures` are fixtures.
-    pub dir: Named,
+    pub dir: PathOrInput,
     /// Names of variables that are passed to the scenarios when they run, so that placeholders for them are
     /// valid.
     #[serde(default)]
@@ -71,7 +71,7 @@ pub struct With {
 
 /// Output of `scenario_load`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct ScenarioLoadOutput {
     /// Selected scenarios, sorted by id. Scenarios with the same `group` run in one program, in the order of
     /// `order`; `readiness` is the readiness check of that program. Scenarios of different visibility are
     /// never in one group.
@@ -103,20 +103,20 @@ const MOST_ENTRIES: usize = 100_000;
 impl Verb for ScenarioLoad {
     const NAME: &'static str = "scenario_load";
     const SUMMARY: &'static str = "read the scenario files of a directory, check them all, and select some";
-    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const TRAITS: Traits = Traits::repeatable("disk").always_rerun();
     const READS_FILES: bool = true;
     const EXAMPLE: &'static str = r#"
 [steps.cases]
 scenario_load = { dir = "{{ inputs.scenarios }}", visibility = ["dev"], weights = { critical = 3 } }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = ScenarioLoadInput;
+    type Out = ScenarioLoadOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
-        selected::refusals(with)
+    fn refusals(with: &ScenarioLoadInput) -> Vec<Refusal> {
+        selection::refusals(with)
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: ScenarioLoadInput, cx: Context) -> Result<Output<ScenarioLoadOutput>, Failure> {
         let path = with.dir.path().to_owned();
         let dir = cx.workspace.project.join(&path);
         let read = tokio::task::spawn_blocking(move || read_and_load(&dir, &path, &with)).await;
@@ -128,7 +128,7 @@ scenario_load = { dir = "{{ inputs.scenarios }}", visibility = ["dev"], weights 
     }
 }
 
-fn read_and_load(dir: &Path, shown: &str, with: &With) -> Result<Out, Failure> {
+fn read_and_load(dir: &Path, shown: &str, with: &ScenarioLoadInput) -> Result<ScenarioLoadOutput, Failure> {
     let (files, mut unreadable, beside) = found_files(dir, shown)?;
     let digests = Digests::of(&files);
     // If all files are unreadable, the directory is not empty: only the errors about them are useful.
@@ -155,11 +155,11 @@ fn read_and_load(dir: &Path, shown: &str, with: &With) -> Result<Out, Failure> {
                 scenario.source = Some(source(scenario));
             }
         }
-        grouped::group(&mut scenarios, with);
-        let Selected { scenarios, found, sealed } =
-            Selection::of(with)?.select(scenarios, shown, &mut warnings)?;
+        grouping::group(&mut scenarios, with);
+        let SelectedScenarios { scenarios, found, sealed } =
+            ScenarioSelection::of(with)?.select(scenarios, shown, &mut warnings)?;
         let (count, excluded) = (scenarios.len(), found - scenarios.len());
-        return Ok(Out { scenarios, count, found, excluded, sealed, digest, warnings });
+        return Ok(ScenarioLoadOutput { scenarios, count, found, excluded, sealed, digest, warnings });
     }
     complaints.retain(broken);
     unreadable.extend(complaints.iter().map(|complaint| render(complaint, &sources)));
@@ -185,14 +185,14 @@ impl Digests {
     }
 
     /// The digest of the fixtures and of the files that scenarios refer to, which were read by now.
-    fn others(&self, beside: &Beside) -> String {
+    fn others(&self, beside: &AttachedFiles) -> String {
         let named: Vec<Value> = beside.read().iter().map(|(name, _, digest)| json!([name, digest])).collect();
         Digest::of_value(&json!([self.fixtures, named])).to_string()
     }
 }
 
 /// Scenarios with the credentials in their files.
-pub struct Written {
+pub struct CredentialedScenarios {
     /// The scenarios without errors.
     pub scenarios: Vec<Scenario>,
     /// Digest of the fixtures and of the files that scenarios refer to.
@@ -200,7 +200,7 @@ pub struct Written {
     digests: Digests,
 }
 
-impl Written {
+impl CredentialedScenarios {
     /// The scenarios of the file or directory `dir`, with the display name `shown`.
     pub fn read(dir: &Path, shown: &str) -> Result<Self, Failure> {
         let (files, _, beside) = found_files(dir, shown)?;
@@ -234,10 +234,11 @@ pub fn companions(file: &Path) -> Vec<(String, u64, Digest)> {
     needed
 }
 
-type FoundFiles = (ScenarioFiles, Vec<String>, Arc<Beside>);
+type FoundFiles = (ScenarioFiles, Vec<String>, Arc<AttachedFiles>);
 
 fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
-    let mut reader = Reader { left: LARGEST_SUM, entries: MOST_ENTRIES, ..Reader::default() };
+    let mut reader =
+        ScenarioFileReader { left: LARGEST_SUM, entries: MOST_ENTRIES, ..ScenarioFileReader::default() };
     if dir.is_file() {
         reader.only(dir, shown);
     } else {
@@ -246,15 +247,15 @@ fn found_files(dir: &Path, shown: &str) -> Result<FoundFiles, Failure> {
                 .hint("set `dir` to a scenario file, or to a directory with .yaml or .yml files")
         })?;
     }
-    let Reader { mut files, complaints, places, .. } = reader;
-    let beside = Arc::new(Beside::of(places.iter()));
+    let ScenarioFileReader { mut files, complaints, places, .. } = reader;
+    let beside = Arc::new(AttachedFiles::of(places.iter()));
     files.attached = Some(beside.clone());
     Ok((files, complaints, beside))
 }
 
 /// Reads files, and collects errors about unreadable ones.
 #[derive(Default)]
-struct Reader {
+struct ScenarioFileReader {
     files: ScenarioFiles,
     complaints: Vec<String>,
     /// The locations and names of the files.
@@ -265,7 +266,7 @@ struct Reader {
     entries: usize,
 }
 
-impl Reader {
+impl ScenarioFileReader {
     /// The single scenario file `path`, and the fixtures in the directory `fixtures` next to it.
     fn only(&mut self, path: &Path, shown: &str) {
         let text = read_file(path, LARGEST);

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use crate::verb::{Context, Failure, Refusal, no_secret_name, pointer};
-use crate::verbs::null::with_null;
+use crate::verbs::null_characters::with_null;
 
 /// A text, or a secret by name.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

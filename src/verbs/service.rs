@@ -1,14 +1,14 @@
 //! `hold = { service = {…} }`: a running service. A failed start is a result, not an error.
 
-mod around;
+mod environment;
+mod input;
 mod inside;
+mod refusals;
 mod target;
-mod with;
-mod wrong;
 
-pub use around::{Around, Said};
+pub use environment::{ProgramSettings, ServiceEnvironment};
+pub use input::{Egress, FileMount, ReadyTable, ReadyWhen, ReadyWord, ServiceInput, SidecarFailure};
 pub use inside::inside;
-pub use with::{Blame, Egress, Put, ReadyTable, ReadyWhen, ReadyWord, With};
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -42,7 +42,7 @@ impl Service {
 
 /// Output of a held `service`: the value of `held` in the body.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Held {
+pub struct ServiceState {
     /// Whether it is running and ready.
     pub ok: bool,
     /// Whether it became ready. It may have ended since; `ok` is then false.
@@ -92,14 +92,14 @@ impl Resource for Service {
 [steps.up]
 hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, ready = { http = "/health", within = "20s" } } }
 "#;
-    type With = With;
-    type Held = Held;
+    type With = ServiceInput;
+    type Held = ServiceState;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
-        with.wrong()
+    fn refusals(with: &ServiceInput) -> Vec<Refusal> {
+        with.input_refusals()
     }
 
-    async fn acquire(&self, with: With, cx: Context) -> Result<Box<dyn Lease>, Failure> {
+    async fn acquire(&self, with: ServiceInput, cx: Context) -> Result<Box<dyn Lease>, Failure> {
         if let Some(target) = with.target.clone() {
             return self.reach(&target, with, &cx).await;
         }
@@ -117,11 +117,11 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
             environment = start => environment?,
             () = cx.cancel.cancelled() => return Err(Failure::cancelled()),
         };
-        cx.progress.line(cx.secrets.redact(&told(&environment)));
+        cx.progress.line(cx.secrets.redact(&log_text(&environment)));
         let secrets = cx.secrets.clone();
         let (runtimes, late) = (self.runtimes.clone(), ahead.is_some());
-        let hold = Hold { runtimes, environment: Some(environment), secrets, late };
-        if blame == Blame::Fail
+        let hold = ServiceLease { runtimes, environment: Some(environment), secrets, late };
+        if blame == SidecarFailure::Fail
             && let Some(failure) = hold.failure_beside()
         {
             Box::new(hold).release().await;
@@ -135,7 +135,7 @@ hold = { service = { image = "{{ steps.build.output.image }}", port = 8080, read
     }
 }
 
-fn told(environment: &Environment) -> String {
+fn log_text(environment: &Environment) -> String {
     let beside = match environment.services.len() {
         0 | 1 => String::new(),
         2 => ", with 1 sidecar".to_owned(),
@@ -157,7 +157,7 @@ fn reason(environment: &Environment) -> Option<String> {
 }
 
 /// A held service; it is stopped when it is dropped.
-struct Hold {
+struct ServiceLease {
     runtimes: Runtimes,
     environment: Option<Environment>,
     secrets: Arc<dyn Secrets>,
@@ -165,7 +165,7 @@ struct Hold {
     late: bool,
 }
 
-impl Hold {
+impl ServiceLease {
     fn seen(&self, environment: &Environment) -> Value {
         let one = |running: &RunningService| HeldService {
             ok: running.is_up(),
@@ -178,7 +178,7 @@ impl Hold {
         let services: BTreeMap<_, _> = environment.services.iter().map(named).collect();
         let main = environment.running();
         let reason = reason(environment);
-        let held = Held {
+        let held = ServiceState {
             ok: main.is_some_and(RunningService::is_up) && reason.is_none(),
             came_up: environment.came_up(),
             id: main.map_or_else(String::new, |running| running.id().to_owned()),
@@ -213,7 +213,7 @@ impl Hold {
     }
 }
 
-impl Lease for Hold {
+impl Lease for ServiceLease {
     fn held(&self) -> Value {
         self.environment.as_ref().map(|environment| self.seen(environment)).unwrap_or_default()
     }
@@ -234,7 +234,7 @@ impl Lease for Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for ServiceLease {
     fn drop(&mut self) {
         if let Some(environment) = self.environment.take() {
             self.runtimes.stop_late(environment);

@@ -8,7 +8,7 @@ use crate::verb::{Context, Failure, Output, Traits, Verb};
 pub struct Set;
 
 /// Values by name.
-type Values = serde_json::Map<String, Value>;
+type SetValues = serde_json::Map<String, Value>;
 
 impl Verb for Set {
     const NAME: &'static str = "set";
@@ -18,11 +18,11 @@ impl Verb for Set {
 [steps.sum]
 set = { total = "{{ 40 + 2 }}", note = "the answer" }
 "#;
-    type With = Values;
-    type Out = Named;
+    type With = SetValues;
+    type Out = SetOutput;
 
-    async fn run(&self, with: Values, _cx: Context) -> Result<Output<Named>, Failure> {
-        Ok(Output::free(Named(with)))
+    async fn run(&self, with: SetValues, _cx: Context) -> Result<Output<SetOutput>, Failure> {
+        Ok(Output::free(SetOutput(with)))
     }
 }
 
@@ -30,4 +30,4 @@ set = { total = "{{ 40 + 2 }}", note = "the answer" }
 #[derive(Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(extend("x-same-as-input" = true))]
-pub struct Named(Values);
+pub struct SetOutput(SetValues);

@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lapse::Lapse;
-use super::null::{names_of_variables, with_null};
+use super::duration_input::DurationInput;
+use super::null_characters::{names_of_variables, with_null};
 use super::secret::TextOrSecret;
 use crate::runtime::process::Host;
 use crate::runtime::service::{ExecReport, ExecSpec};
@@ -34,7 +34,7 @@ impl ShellCommand {
 /// Input of `shell`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct ShellInput {
     /// Program and arguments; with `shell = true` one command line.
     pub argv: Argv,
     /// Whether `sh -c` runs the command line. Never put text from a model or an untrusted source into such a
@@ -53,14 +53,14 @@ pub struct With {
     pub stdin: String,
     /// Maximum duration; then the command and all its processes are killed. Processes that it leaves running
     /// are ended too.
-    #[serde(default = "patience")]
-    pub timeout: Lapse,
+    #[serde(default = "default_timeout")]
+    pub timeout: DurationInput,
     /// Whether a failure or a timeout of the command is an output instead of a failure. Default: `false`.
     #[serde(default)]
     pub observe: bool,
 }
 
-impl With {
+impl ShellInput {
     /// Null characters in the command.
     fn nulls(&self) -> Vec<Refusal> {
         let what = "the command";
@@ -68,8 +68,8 @@ impl With {
             Argv::Line(line) => with_null("/argv", line, what).into_iter().collect(),
             Argv::Words(words) => {
                 let texts = words.iter().enumerate().filter_map(|(at, word)| match word {
-                    Word::Text(text) => Some((at, text)),
-                    Word::Number(_) | Word::Truth(_) => None,
+                    CommandWord::Text(text) => Some((at, text)),
+                    CommandWord::Number(_) | CommandWord::Truth(_) => None,
                 });
                 texts.filter_map(|(at, text)| with_null(&format!("/argv/{at}"), text, what)).collect()
             }
@@ -84,7 +84,7 @@ impl With {
     fn is_command(&self) -> bool {
         match &self.argv {
             Argv::Words(words) => match words.first() {
-                Some(Word::Text(program)) => self.shell || !program.is_empty(),
+                Some(CommandWord::Text(program)) => self.shell || !program.is_empty(),
                 first => first.is_some(),
             },
             Argv::Line(_) => self.shell,
@@ -97,7 +97,7 @@ impl With {
 #[serde(untagged)]
 pub enum Argv {
     /// The program and its arguments.
-    Words(Vec<Word>),
+    Words(Vec<CommandWord>),
     /// A command line, for `shell = true`.
     Line(String),
 }
@@ -105,7 +105,7 @@ pub enum Argv {
 /// One word of a command: numbers and booleans are written as in JSON.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Word {
+pub enum CommandWord {
     /// Text.
     Text(String),
     /// A number.
@@ -114,7 +114,7 @@ pub enum Word {
     Truth(bool),
 }
 
-impl Word {
+impl CommandWord {
     fn text(self) -> String {
         match self {
             Self::Text(text) => text,
@@ -124,13 +124,13 @@ impl Word {
     }
 }
 
-fn patience() -> Lapse {
-    Lapse(Duration::from_secs(600))
+fn default_timeout() -> DurationInput {
+    DurationInput(Duration::from_secs(600))
 }
 
 /// Output of `shell`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct ShellOutput {
     /// Whether it ended in time with exit code 0.
     pub ok: bool,
     /// Exit code, 128 + signal if a signal ended it; null if it was killed after the timeout.
@@ -156,10 +156,10 @@ impl Verb for ShellCommand {
 [steps.greet]
 shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = ShellInput;
+    type Out = ShellOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &ShellInput) -> Vec<Refusal> {
         let mut found = Vec::new();
         if !with.is_command() {
             let failure = Failure::permanent("`argv` must be a list that starts with a program")
@@ -179,11 +179,11 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: ShellInput, cx: Context) -> Result<Output<ShellOutput>, Failure> {
         let observe = with.observe;
         let line: &[&str] = if with.shell { &["sh", "-c"] } else { &[] };
         let words = match with.argv {
-            Argv::Words(words) => words.into_iter().map(Word::text).collect(),
+            Argv::Words(words) => words.into_iter().map(CommandWord::text).collect(),
             Argv::Line(line) => vec![line],
         };
         let argv = line.iter().map(|word| (*word).to_owned()).chain(words).collect();
@@ -207,9 +207,9 @@ shell = { argv = ["echo", "hello {{ inputs.name }}"], timeout = "10s" }
     }
 }
 
-fn out(report: &ExecReport, cx: &Context) -> Out {
+fn out(report: &ExecReport, cx: &Context) -> ShellOutput {
     let text = |bytes: &[u8]| cx.secrets.redact(&String::from_utf8_lossy(bytes));
-    Out {
+    ShellOutput {
         ok: report.exit_code == Some(0),
         exit_code: report.exit_code,
         stdout: text(&report.stdout),
@@ -220,7 +220,7 @@ fn out(report: &ExecReport, cx: &Context) -> Out {
     }
 }
 
-fn failure(out: &Out) -> Failure {
+fn failure(out: &ShellOutput) -> Failure {
     let tail = |text: &str| {
         text.chars().rev().take(DETAIL).collect::<Vec<_>>().into_iter().rev().collect::<String>()
     };

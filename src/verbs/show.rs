@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edit_source::stored;
 use super::globs::globs;
-use super::written::stored;
 use crate::tree::{TreeError, TreeRef};
 use crate::value::Digest;
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
@@ -15,7 +15,7 @@ pub struct Show;
 /// Input of `show`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct ShowInput {
     /// The tree.
     pub tree: TreeRef,
     /// Globs of the files to show. Default: all; one without `/` is matched against file names.
@@ -32,19 +32,19 @@ fn most_bytes() -> u64 {
 
 /// Output of `show`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct ShowOutput {
     /// Digest of the tree.
     #[schemars(with = "String")]
     pub tree: Digest,
     /// Files with their texts.
-    pub texts: Vec<Shown>,
+    pub texts: Vec<ShownFile>,
     /// Paths of matching files that are not shown: binary files, or beyond `max_bytes`.
     pub omitted: Vec<String>,
 }
 
 /// A file that is shown.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Shown {
+pub struct ShownFile {
     /// Relative path.
     pub path: String,
     /// Content of the file.
@@ -61,21 +61,21 @@ pack = { files = { "index.html" = "<h1>hello</h1>", "README.md" = "# hello" } }
 [steps.shown]
 show = { tree = "{{ steps.page.output.tree }}", paths = ["*.html"] }
 "##;
-    type With = With;
-    type Out = Out;
+    type With = ShowInput;
+    type Out = ShowOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &ShowInput) -> Vec<Refusal> {
         globs(&with.paths).err().map(|failure| Refusal::of("/paths", failure)).into_iter().collect()
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: ShowInput, cx: Context) -> Result<Output<ShowOutput>, Failure> {
         let done = tokio::task::spawn_blocking(move || show(&with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `show`: {e}")))?
             .map(Output::free)
     }
 }
 
-fn show(with: &With, cx: &Context) -> Result<Out, Failure> {
+fn show(with: &ShowInput, cx: &Context) -> Result<ShowOutput, Failure> {
     let wanted = globs(&with.paths)?;
     let tree = stored(Some(&with.tree), cx)?;
     let mut left = with.max_bytes;
@@ -87,13 +87,13 @@ fn show(with: &With, cx: &Context) -> Result<Out, Failure> {
         match (file.blob.size <= left).then(|| tree.text(&*cx.blobs, path)) {
             Some(Ok(text)) => {
                 left -= file.blob.size;
-                texts.push(Shown { path: path.clone(), text });
+                texts.push(ShownFile { path: path.clone(), text });
             }
             Some(Err(TreeError::NotText { .. })) | None => omitted.push(path.clone()),
             Some(Err(error)) => return Err(error.into()),
         }
     }
-    Ok(Out { tree: with.tree.tree, texts, omitted })
+    Ok(ShowOutput { tree: with.tree.tree, texts, omitted })
 }
 
 #[cfg(test)]

@@ -14,16 +14,16 @@ pub struct Total;
 /// Input of `total`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct TotalInput {
     /// Scored scenarios, from `grade`; several sets can be concatenated.
-    pub graded: Vec<Counted>,
+    pub graded: Vec<CountedScenario>,
     /// Scores to reach.
     #[serde(default)]
-    pub goal: Goal,
+    pub goal: ScoreGoal,
     /// Scores of other kinds, by name, e.g. that of a linter.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, Part>")]
-    pub parts: BTreeMap<String, Part>,
+    #[schemars(with = "BTreeMap<String, ScorePart>")]
+    pub parts: BTreeMap<String, ScorePart>,
     /// Step to which `score` and `lowest` are rounded down. Default: six decimal places. `done` is decided
     /// before rounding.
     #[serde(default)]
@@ -32,9 +32,9 @@ pub struct With {
 
 /// The fields of a scenario that are needed here.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Counted {
+pub struct CountedScenario {
     /// Weight in the mean.
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     pub weight: f64,
     /// Whether the goal requires that it passes.
     #[serde(default)]
@@ -56,36 +56,36 @@ pub struct Counted {
     pub not_run: Option<String>,
 }
 
-fn one() -> f64 {
+fn default_weight() -> f64 {
     1.0
 }
 
 /// The scores to reach.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Goal {
+pub struct ScoreGoal {
     /// Minimum total score, which each `must` scenario has to reach as well.
-    #[serde(default = "hundred")]
+    #[serde(default = "full_score")]
     pub score: f64,
     /// Minimum score of each scenario.
     #[serde(default)]
     pub lowest: f64,
 }
 
-fn hundred() -> f64 {
+fn full_score() -> f64 {
     100.0
 }
 
-impl Default for Goal {
+impl Default for ScoreGoal {
     fn default() -> Self {
-        Self { score: hundred(), lowest: 0.0 }
+        Self { score: full_score(), lowest: 0.0 }
     }
 }
 
 /// A score of another kind.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Part {
+pub struct ScorePart {
     /// Score, 0 to 100; null if it could not be measured. It is then excluded, and counts as undecided.
     pub score: Option<f64>,
     /// Share of the whole, from 0 to less than 1. The scenarios have the rest.
@@ -94,7 +94,7 @@ pub struct Part {
 
 /// Output of `total`.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Out {
+pub struct TotalOutput {
     /// Total score, 0 to 100; null if nothing is decided. Without any scenario it is 0, because there was no
     /// program to test.
     pub score: Option<f64>,
@@ -121,10 +121,10 @@ graded     = "{{ inputs.graded }}"
 goal       = { score = 95, lowest = 50 }
 parts.lint = { score = "{{ 100 if steps.lint.output.exit_code == 0 else 0 }}", share = 0.2 }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = TotalInput;
+    type Out = TotalOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &TotalInput) -> Vec<Refusal> {
         let mut found = Vec::new();
         let mut note = |at: String, message: String, hint: &str| {
             found.push(Refusal::of(at, Failure::permanent(message).hint(hint)));
@@ -163,18 +163,18 @@ parts.lint = { score = "{{ 100 if steps.lint.output.exit_code == 0 else 0 }}", s
         found
     }
 
-    async fn run(&self, with: With, _cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: TotalInput, _cx: Context) -> Result<Output<TotalOutput>, Failure> {
         Ok(Output::free(total(&with)))
     }
 }
 
-fn shares(with: &With) -> f64 {
+fn shares(with: &TotalInput) -> f64 {
     with.parts.values().map(|part| part.share).sum()
 }
 
-fn total(with: &With) -> Out {
+fn total(with: &TotalInput) -> TotalOutput {
     if with.graded.is_empty() {
-        return Out { score: Some(0.0), lowest: Some(0.0), done: false, judged: true, unjudged: 0 };
+        return TotalOutput { score: Some(0.0), lowest: Some(0.0), done: false, judged: true, unjudged: 0 };
     }
     let scores = with.graded.iter().filter_map(|one| Some((one.score?, one.weight)));
     let lowest = scores.clone().map(|(score, _)| score).min_by(f64::total_cmp);
@@ -185,7 +185,7 @@ fn total(with: &With) -> Out {
     let unrun = with.graded.iter().filter(|one| one.trouble.is_some() || one.not_run.is_some()).count();
     let unmeasured = with.parts.values().filter(|part| part.score.is_none()).count();
     let unjudged = with.graded.iter().map(|one| one.unjudged).sum::<u64>() + (unrun + unmeasured) as u64;
-    let is_missed = |one: &Counted| {
+    let is_missed = |one: &CountedScenario| {
         one.must && (one.passed == Some(false) || one.score.is_some_and(|score| score < with.goal.score))
     };
     let done = score.is_some_and(|score| score >= with.goal.score)
@@ -193,7 +193,7 @@ fn total(with: &With) -> Out {
         && unjudged == 0
         && !with.graded.iter().any(is_missed);
     let shown = |value: f64| with.precision.map_or(value, |precision| down(value, precision));
-    Out { score: score.map(shown), lowest: lowest.map(shown), done, judged: unjudged == 0, unjudged }
+    TotalOutput { score: score.map(shown), lowest: lowest.map(shown), done, judged: unjudged == 0, unjudged }
 }
 
 /// The largest multiple of `precision` that is not above `value`.
@@ -209,8 +209,8 @@ mod tests {
 
     use super::*;
 
-    fn run(with: Value) -> Result<Out, Failure> {
-        let with: With = serde_json::from_value(with).unwrap();
+    fn run(with: Value) -> Result<TotalOutput, Failure> {
+        let with: TotalInput = serde_json::from_value(with).unwrap();
         match Total::refusals(&with).into_iter().next() {
             Some(refusal) => Err(refusal.failure),
             None => Ok(total(&with)),
@@ -256,13 +256,14 @@ mod tests {
 
     #[test]
     fn what_was_not_tried_has_nothing_and_what_is_not_decided_no_score() {
-        let none = Out { score: Some(0.0), lowest: Some(0.0), done: false, judged: true, unjudged: 0 };
+        let none =
+            TotalOutput { score: Some(0.0), lowest: Some(0.0), done: false, judged: true, unjudged: 0 };
         assert_eq!(
             run(json!({"graded": [], "parts": {"lint": {"score": 100, "share": 0.2}}})).unwrap(),
             none
         );
         let out = run(json!({"graded": [{"score": null, "unjudged": 2}]})).unwrap();
-        assert_eq!(out, Out { score: None, lowest: None, done: false, judged: false, unjudged: 2 });
+        assert_eq!(out, TotalOutput { score: None, lowest: None, done: false, judged: false, unjudged: 2 });
     }
 
     #[test]

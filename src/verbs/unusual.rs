@@ -18,7 +18,7 @@ pub fn found(path: &str, grants: &Grants) -> Option<Unusual> {
 
 /// The part of `target` that is checked: the path from the project or from the directory of the run if it is
 /// in there (then `true`), else the whole path.
-fn told<'a>(target: &'a Path, cx: &Context) -> (Cow<'a, str>, bool) {
+fn described<'a>(target: &'a Path, cx: &Context) -> (Cow<'a, str>, bool) {
     let (kept, project) = (&cx.workspace.kept, &cx.workspace.project);
     let real = [kept, project].map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.clone()));
     let below = [kept, &real[0], project, &real[1]].into_iter().find_map(|dir| target.strip_prefix(dir).ok());
@@ -28,7 +28,7 @@ fn told<'a>(target: &'a Path, cx: &Context) -> (Cow<'a, str>, bool) {
 /// The effect of the file at `target`, and its path. In the project and in the directory of the run only the
 /// path from there counts; elsewhere every directory counts, except temporary ones.
 fn found_at(target: &Path, cx: &Context) -> Option<(Unusual, String)> {
-    let (path, is_below) = told(target, cx);
+    let (path, is_below) = described(target, cx);
     if cx.grants.allows_file(&path) {
         return None;
     }
@@ -109,8 +109,8 @@ pub fn undeliverable<'a>(
         return Some(failure);
     }
     // Allowing a directory allows its files. For an empty tree, only the directory of future files is known.
-    let is_allowed = cx.grants.allows_file(&told(into, cx).0);
-    let is_open = || is_allowed || cx.grants.allows_file(&told(&into.join("file"), cx).0);
+    let is_allowed = cx.grants.allows_file(&described(into, cx).0);
+    let is_open = || is_allowed || cx.grants.allows_file(&described(&into.join("file"), cx).0);
     if all.clone().next().is_none()
         && !is_open()
         && let Some(failure) = unwritable(into, cx)

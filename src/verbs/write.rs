@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{place, unusual};
+use super::{paths, unusual};
 use crate::rooted_fs::{RootedFs, remove_tree};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure, Output, Refusal, Traits, Verb};
@@ -14,7 +14,7 @@ pub struct Write;
 /// Input of `write`: `path` and either `text` or `json`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct With {
+pub struct WriteInput {
     /// File to write: relative to the project, which it must not leave, or absolute. If it is a link, the
     /// linked file is replaced; a pipe or a device is an error.
     pub path: String,
@@ -33,7 +33,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 
 /// Output of `write`.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Out {
+pub struct WriteOutput {
     /// Path of the file, as given.
     pub path: String,
     /// Size in bytes.
@@ -46,42 +46,42 @@ pub struct Out {
 impl Verb for Write {
     const NAME: &'static str = "write";
     const SUMMARY: &'static str = "write a text or a value to a file, atomically";
-    const TRAITS: Traits = Traits::repeatable("disk").anew();
+    const TRAITS: Traits = Traits::repeatable("disk").always_rerun();
     const EXAMPLE: &'static str = r#"
 [steps.note]
 write = { path = "notes/first.md", text = "hello\n" }
 "#;
-    type With = With;
-    type Out = Out;
+    type With = WriteInput;
+    type Out = WriteOutput;
 
-    fn refusals(with: &With) -> Vec<Refusal> {
+    fn refusals(with: &WriteInput) -> Vec<Refusal> {
         let mut found = Vec::new();
         if with.text.is_some() == with.json.is_some() {
             let failure = Failure::permanent("exactly one of `text` and `json` is required")
                 .hint("set `text` or `json`");
             found.push(Refusal::among(&["text", "json"], failure));
         }
-        found.extend(place::unusable(&with.path).map(|failure| Refusal::of("/path", failure)));
+        found.extend(paths::unusable(&with.path).map(|failure| Refusal::of("/path", failure)));
         found
     }
 
-    async fn run(&self, with: With, cx: Context) -> Result<Output<Out>, Failure> {
+    async fn run(&self, with: WriteInput, cx: Context) -> Result<Output<WriteOutput>, Failure> {
         let done = tokio::task::spawn_blocking(move || write(with, &cx)).await;
         done.map_err(|e| Failure::new(Class::Bug, format!("internal error in `write`: {e}")))?
             .map(Output::free)
     }
 }
 
-fn write(with: With, cx: &Context) -> Result<Out, Failure> {
+fn write(with: WriteInput, cx: &Context) -> Result<WriteOutput, Failure> {
     let workspace = &cx.workspace;
     let content = match (with.text, with.json) {
         (Some(text), _) => text,
         (None, value) => format!("{:#}\n", value.unwrap_or_default()),
     };
-    let target = place::inside(&workspace.project, &with.path)?;
-    place::usual(workspace, &target)?;
-    let (root, below) = place::resolved(&workspace.project, &with.path, &target)?;
-    place::usual(workspace, &root.join(&below))?;
+    let target = paths::inside(&workspace.project, &with.path)?;
+    paths::usual(workspace, &target)?;
+    let (root, below) = paths::resolved(&workspace.project, &with.path, &target)?;
+    paths::usual(workspace, &root.join(&below))?;
     // Both paths are checked: the given one, and the one after links are followed.
     let (given, real) = (unusual::unwritable(&target, cx), unusual::unwritable(&root.join(&below), cx));
     if let Some(failure) = given.or(real) {
@@ -102,7 +102,7 @@ fn write(with: With, cx: &Context) -> Result<Out, Failure> {
         remove_tree(&written).map_err(|e| Failure::permanent(format!("{}; and {e}", failure.message)))?;
         return Err(failure);
     }
-    Ok(Out { bytes: content.len() as u64, digest: Digest::of(&content), path: with.path })
+    Ok(WriteOutput { bytes: content.len() as u64, digest: Digest::of(&content), path: with.path })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use atoll::runtime::service::{RuntimeSettings, Runtimes};
 use atoll::schema::Schema;
 use atoll::secrets::EnvSecrets;
 use atoll::verb::Catalog;
-use atoll::verbs::{Doors, catalog};
+use atoll::verbs::{VerbDependencies, catalog};
 use regex::Regex;
 
 use crate::binary::Project;
@@ -37,7 +37,7 @@ fn text(path: &str) -> String {
 
 fn verbs() -> Catalog {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_atoll"));
-    catalog(Doors {
+    catalog(VerbDependencies {
         models: Models::new(
             Registry::embedded().unwrap(),
             Arc::new(EnvSecrets::default()),

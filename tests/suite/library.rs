@@ -1,10 +1,10 @@
 //! Atoll as a library: what another program sees of it.
 #![expect(clippy::disallowed_methods, reason = "starts the program")]
 
-use atoll::driver::{Answered, Answering, Asker};
+use atoll::driver::{Answer, AnswerFuture, Asker};
 use atoll::engine::Question;
 use atoll::id::{Address, RunId};
-use atoll::{Atoll, Error, Event, Run, Standing};
+use atoll::{Atoll, Error, Event, Run, RunStatus};
 use serde_json::json;
 
 #[expect(dead_code, reason = "its `main` is not called here")]
@@ -54,8 +54,8 @@ async fn the_example_runs_a_verb_of_its_own_and_records_it() {
 struct Yes;
 
 impl Asker for Yes {
-    fn ask(&self, _: &Address, _: &Question) -> Answering {
-        Box::pin(async { Some(Answered { answer: json!("yes"), by: "a test".to_owned(), note: None }) })
+    fn ask(&self, _: &Address, _: &Question) -> AnswerFuture {
+        Box::pin(async { Some(Answer { answer: json!("yes"), by: "a test".to_owned(), note: None }) })
     }
 }
 
@@ -68,7 +68,7 @@ async fn a_paused_run_continues_in_another_process_and_repeats_nothing() {
     let (id, seen) = (run.id().clone(), follow(&mut run).await);
     assert!(seen.contains(&"succeeded first".to_owned()), "{seen:?}");
     let outcome = run.outcome().await.unwrap();
-    assert!(matches!(outcome.standing, Standing::Paused { .. }), "{outcome:?}");
+    assert!(matches!(outcome.status, RunStatus::Paused { .. }), "{outcome:?}");
     assert_eq!(outcome.outputs["n"], 5, "outputs so far");
     drop(atoll);
     // Without its files: the run has its own.
@@ -81,7 +81,7 @@ async fn a_paused_run_continues_in_another_process_and_repeats_nothing() {
         "{seen:?}"
     );
     let outcome = run.outcome().await.unwrap();
-    assert!(matches!(outcome.standing, Standing::Finished { code: 0, .. }), "{outcome:?}");
+    assert!(matches!(outcome.status, RunStatus::Finished { code: 0, .. }), "{outcome:?}");
     assert_eq!(*outcome.outputs, json!({ "n": 5, "sugar": "yes" }));
 }
 

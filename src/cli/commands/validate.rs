@@ -102,7 +102,7 @@ pub fn run(app: &App, _args: &Args) -> CommandResult {
     let presentation = Presentation { flags: &flags, stream };
     let (board, outcome, broken) = execute(&app, &runtime, job, presentation)?;
 
-    let exit = ExitStatus::of_standing(&outcome.standing);
+    let exit = ExitStatus::of_standing(&outcome.status);
     let outputs = reports.attached(&app, runtime.store.as_ref(), (*outcome.outputs).clone())?;
     let outputs = Some(&outputs);
     let ending = RunEnding { board: &board, code: exit.code(), outputs, now: runtime.clock.now() };

@@ -11,7 +11,7 @@ use crate::cli::format::Format;
 use crate::cli::permissions::PermissionFlags;
 use crate::cli::wiring::{self, RunAccess};
 use crate::diag::nearest;
-use crate::driver::House;
+use crate::driver::Runtime;
 use crate::duration;
 use crate::llm::CassetteMode;
 use crate::meter::Unit;
@@ -97,7 +97,7 @@ pub enum DurabilityFlag {
 
 impl ExecutionFlags {
     /// The runtime that executes the run.
-    pub fn runtime(&self, app: &App) -> Result<House, CommandError> {
+    pub fn runtime(&self, app: &App) -> Result<Runtime, CommandError> {
         let durability = match self.durability {
             DurabilityFlag::Full => Durability::Full,
             DurabilityFlag::Normal => Durability::Normal,

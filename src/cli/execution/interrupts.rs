@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 
 use crate::cli::error::CommandError;
 use crate::clock::millis;
-use crate::driver::Command;
+use crate::driver::RunCommand;
 use crate::report::units::span;
 
 /// Handles Ctrl-C, SIGTERM and SIGHUP as long as the returned task is not dropped; `told` prints messages.
 /// Needs a runtime.
 pub fn listen(
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<RunCommand>,
     grace: Duration,
     told: impl Fn(&str) + Send + 'static,
 ) -> Result<tokio::task::JoinHandle<()>, CommandError> {
@@ -38,11 +38,11 @@ pub fn listen(
             }
             let command = if asked {
                 told("stopping now");
-                Command::Kill
+                RunCommand::Kill
             } else {
                 let grace = span(millis(grace));
                 told(&format!("finishing running steps for up to {grace}; press Ctrl-C again to stop now"));
-                Command::Cancel
+                RunCommand::Cancel
             };
             asked = true;
             if commands.send(command).await.is_err() {

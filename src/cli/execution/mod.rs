@@ -23,8 +23,8 @@ use crate::cli::format::Format;
 use crate::cli::loading;
 use crate::cli::stored_run::StoredRun;
 use crate::cli::terminal::prompt::TerminalAsker;
-use crate::driver::{Asker, Begin, House, Job, Outcome, Wires, drive};
-use crate::engine::Standing;
+use crate::driver::{Asker, Outcome, RunHandles, RunRequest, RunStart, Runtime, drive};
+use crate::engine::RunStatus;
 use crate::id::RunId;
 use crate::plan::Bundle;
 use crate::report::outcome::{RunEnding, outputs_text};
@@ -36,17 +36,17 @@ use progress_thread::{EventOutput, ProgressThread};
 
 /// A new run of `pipeline`, whose bundle is stored.
 pub fn new_job(
-    runtime: &House,
+    runtime: &Runtime,
     pipeline: &loading::LoadedPipeline,
     inputs: Value,
-) -> Result<Job, CommandError> {
+) -> Result<RunRequest, CommandError> {
     store_bundle(runtime, &pipeline.bundle)?;
     let run = RunId::at(runtime.clock.now(), u128::from(random_u64()) << 64 | u128::from(random_u64()));
-    Ok(Job { run, plan: pipeline.plan.clone(), begin: Begin::Fresh { inputs, seed: random_u64() } })
+    Ok(RunRequest { run, plan: pipeline.plan.clone(), begin: RunStart::Fresh { inputs, seed: random_u64() } })
 }
 
 /// Stores the bundle of the plan, under the digest that the head of the run contains.
-pub fn store_bundle(runtime: &House, bundle: &Bundle) -> Result<(), CommandError> {
+pub fn store_bundle(runtime: &Runtime, bundle: &Bundle) -> Result<(), CommandError> {
     let value = serde_json::to_value(bundle).map_err(CommandError::failed)?;
     runtime.store.put(canonical(&value).as_bytes())?;
     Ok(())
@@ -68,8 +68,8 @@ pub struct Presentation<'a> {
 /// Executes a run until it ends or pauses, prints its result, and returns the exit code.
 pub fn execute_and_show(
     app: &App,
-    runtime: &House,
-    job: Job,
+    runtime: &Runtime,
+    job: RunRequest,
     presentation: Presentation<'_>,
 ) -> CommandResult {
     let format = presentation.flags.format;
@@ -94,8 +94,8 @@ pub fn require_events(exit: ExitStatus, events: Option<PathBuf>, broken: Option<
 /// Executes a run until it ends or pauses, and shows its progress.
 pub fn execute(
     app: &App,
-    runtime: &House,
-    job: Job,
+    runtime: &Runtime,
+    job: RunRequest,
     presentation: Presentation<'_>,
 ) -> Result<(Board, Outcome, Option<String>), CommandError> {
     let Presentation { flags, stream } = presentation;
@@ -106,7 +106,7 @@ pub fn execute(
     let outcome = block_on(runtime, job, person, &follower);
     let (board, broken) = follower.end()?;
     let outcome = outcome?;
-    let reached = ExitStatus::of_standing(&outcome.standing).code() == ExitStatus::REACHED.code();
+    let reached = ExitStatus::of_standing(&outcome.status).code() == ExitStatus::REACHED.code();
     if unseen && (!reached || !flags.format.is_text()) {
         // The results of its steps are printed, so they are read from the journal.
         return Ok((StoredRun::of(runtime.store.clone(), run.as_str())?.board()?, outcome, broken));
@@ -115,8 +115,8 @@ pub fn execute(
 }
 
 fn block_on(
-    runtime: &House,
-    job: Job,
+    runtime: &Runtime,
+    job: RunRequest,
     ask: Option<Arc<dyn Asker>>,
     follower: &ProgressThread,
 ) -> Result<Outcome, CommandError> {
@@ -128,7 +128,7 @@ fn block_on(
         let (sender, commands) = mpsc::channel(8);
         let listening = interrupts::listen(sender, runtime.grace, move |text| told.say(text))?;
         let notes = line.hears_notes();
-        let wires = Wires { events: Arc::new(move |events| line.events(events)), notes, commands, ask };
+        let wires = RunHandles { events: Arc::new(move |events| line.events(events)), notes, commands, ask };
         let outcome = drive(&runtime, job, wires).await;
         listening.abort();
         Ok(outcome?)
@@ -147,16 +147,16 @@ fn block_on(
 
 fn show(
     app: &App,
-    runtime: &House,
+    runtime: &Runtime,
     format: Format,
     to_stdout: bool,
     (board, outcome): (&Board, &Outcome),
 ) -> CommandResult {
-    let exit = ExitStatus::of_standing(&outcome.standing);
+    let exit = ExitStatus::of_standing(&outcome.status);
     let outputs = Some(&*outcome.outputs);
     let ending = RunEnding { board, code: exit.code(), outputs, now: runtime.clock.now() };
     // Outputs so far are part of the last lines; standard output has the outputs of a finished run.
-    let last = outputs.filter(|_| matches!(outcome.standing, Standing::Finished { .. }));
+    let last = outputs.filter(|_| matches!(outcome.status, RunStatus::Finished { .. }));
     let text = last.filter(|_| !to_stdout).map(|outputs| outputs_text(outputs, app.terminal.out));
     format.print(app.terminal, || ending.json(), || text.unwrap_or_default())?;
     print_ending(app, &ending);

@@ -11,7 +11,7 @@ use crate::cli::error::CommandResult;
 use crate::cli::loading;
 use crate::cli::project::input_files::InputFiles;
 use crate::cli::stored_run::StoredRun;
-use crate::driver::{Answered, Begin, House, Job, Taken};
+use crate::driver::{Answer, ReusableOutputs, RunRequest, RunStart, Runtime};
 use crate::engine::Fact;
 use crate::id::{Address, RunId};
 use crate::plan::{Given, check_inputs};
@@ -20,7 +20,7 @@ use crate::value::{Digest, Value};
 /// Starts a run of `pipeline` with the inputs of `stored`, read again, and its results.
 pub fn over(
     app: &App,
-    runtime: &House,
+    runtime: &Runtime,
     stored: &StoredRun,
     pipeline: loading::LoadedPipeline,
     presentation: Presentation<'_>,
@@ -38,7 +38,11 @@ pub fn over(
     let known = outputs + taken.answers.len();
     app.terminal
         .say(&format!("run {run} reuses recorded results of run {} ({known} available)", stored.run()));
-    let job = Job { run, plan: pipeline.plan, begin: Begin::Over { inputs, seed: random_u64(), taken } };
+    let job = RunRequest {
+        run,
+        plan: pipeline.plan,
+        begin: RunStart::Replan { inputs, seed: random_u64(), taken },
+    };
     execute_and_show(app, runtime, job, presentation)
 }
 
@@ -57,9 +61,9 @@ fn again(recorded: &Value, declared: &IndexMap<String, crate::plan::Input>) -> I
 
 /// Outputs of leaf steps by content key, in the order of the journal, and answers of people by their
 /// question.
-fn outcomes(stored: &StoredRun) -> Result<Taken, crate::cli::error::CommandError> {
+fn outcomes(stored: &StoredRun) -> Result<ReusableOutputs, crate::cli::error::CommandError> {
     let mut keys: HashMap<(Address, u32), Digest> = HashMap::new();
-    let mut taken = Taken::default();
+    let mut taken = ReusableOutputs::default();
     let mut asked: HashMap<Address, Vec<(Digest, Digest)>> = HashMap::new();
     let from = stored.run().to_string();
     stored.read(|_, record| match record.fact {
@@ -84,7 +88,7 @@ fn outcomes(stored: &StoredRun) -> Result<Taken, crate::cli::error::CommandError
             if by != "default" && by != "deadline" =>
         {
             let note = note.unwrap_or_else(|| format!("answered in run {from}"));
-            taken.answers.insert(question, Answered { answer, by, note: Some(note) });
+            taken.answers.insert(question, Answer { answer, by, note: Some(note) });
         }
         _ => {}
     })?;

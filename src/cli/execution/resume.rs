@@ -16,7 +16,7 @@ use crate::cli::project::input_files::InputFiles;
 use crate::cli::project::text_layers::TextLayers;
 use crate::cli::stored_run::StoredRun;
 use crate::cli::wiring;
-use crate::driver::{Begin, House, Job};
+use crate::driver::{RunRequest, RunStart, Runtime};
 use crate::plan::{self, Given, Input, Plan, check_inputs};
 use crate::store::{Settled, Signal};
 use crate::value::Value;
@@ -83,13 +83,13 @@ pub fn resume(
 
 fn execute_rest(
     app: &App,
-    runtime: &House,
+    runtime: &Runtime,
     stored: &StoredRun,
     plan: Arc<Plan>,
     presentation: Presentation<'_>,
 ) -> CommandResult {
     leftovers::clear_for(app, &stored.head, &plan)?;
-    let job = Job { run: stored.run().clone(), plan, begin: Begin::Resume };
+    let job = RunRequest { run: stored.run().clone(), plan, begin: RunStart::Resume };
     execute_and_show(app, runtime, job, presentation)
 }
 

@@ -14,7 +14,7 @@ use crate::llm::registry;
 use crate::plan::{self, Bundle, Layer};
 use crate::tree::visible;
 use crate::value::{Digest, Value};
-use crate::verb::{Ask, Asked, EVERY_HOST};
+use crate::verb::{EVERY_HOST, Permission, PermissionRequest};
 
 /// A file with its requests.
 pub struct FileRequests {
@@ -122,8 +122,8 @@ fn on_disk(settings: &Settings, path: &str) -> PathBuf {
 
 /// The requests in `tree`; `of` names it.
 fn lines(tree: &Value, of: &str) -> Vec<String> {
-    let mut lines: Vec<String> = Ask::all_of(tree).iter().map(|asked| line(tree, asked, of)).collect();
-    for (pointer, template) in Ask::decided_later(tree) {
+    let mut lines: Vec<String> = Permission::all_of(tree).iter().map(|asked| line(tree, asked, of)).collect();
+    for (pointer, template) in Permission::decided_later(tree) {
         let (at, template) = (place(&pointer), visible(&template));
         let to = receiver(tree, &pointer);
         lines.push(match input(&template) {
@@ -155,12 +155,14 @@ fn loads_environment(tree: &Value) -> bool {
     }
 }
 
-fn line(tree: &Value, asked: &Asked, of: &str) -> String {
+fn line(tree: &Value, asked: &PermissionRequest, of: &str) -> String {
     let (at, to) = (place(&asked.pointer), receiver(tree, &asked.pointer));
     match &asked.what {
-        Ask::Secret(name) => format!("the secret `{}`, for `{at}`{of}{to}", visible(name)),
-        Ask::Egress(host) if host == EVERY_HOST => format!("connections to every host (`{at}`){of}{to}"),
-        Ask::Egress(host) => format!("connections to {} (`{at}`){of}{to}", visible(host)),
+        Permission::Secret(name) => format!("the secret `{}`, for `{at}`{of}{to}", visible(name)),
+        Permission::Egress(host) if host == EVERY_HOST => {
+            format!("connections to every host (`{at}`){of}{to}")
+        }
+        Permission::Egress(host) => format!("connections to {} (`{at}`){of}{to}", visible(host)),
     }
 }
 

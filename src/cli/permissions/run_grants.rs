@@ -12,12 +12,12 @@ use crate::cli::permissions::trust_file::{FileDigest, TrustFile, TrustedFile};
 use crate::cli::project::settings::Settings;
 use crate::cli::project::text_layers::TextLayers;
 use crate::cli::wiring;
-use crate::driver::House;
+use crate::driver::Runtime;
 use crate::plan::{self, Bundle, InputKind, Layer, MemorySources, Plan, path_of};
 use crate::tree::visible;
 use crate::value::{Digest, Value};
-use crate::verb::{Ask, Grants, is_secret_name};
-use crate::verbs::environment_load::USUAL;
+use crate::verb::{Grants, Permission, is_secret_name};
+use crate::verbs::environment_load::DEFAULT_FILE;
 
 /// Prints which built-in files the project replaces, and then the warnings of the pipeline.
 pub fn print_changes(app: &App, pipeline: &LoadedPipeline) -> Result<(), CommandError> {
@@ -40,7 +40,7 @@ pub fn print_changes(app: &App, pipeline: &LoadedPipeline) -> Result<(), Command
 /// contains the value of a secret.
 pub fn grant(
     app: &App,
-    runtime: &mut House,
+    runtime: &mut Runtime,
     (plan, bundle): (&Plan, &Bundle),
     inputs: &Value,
 ) -> Result<(), CommandError> {
@@ -55,7 +55,7 @@ pub fn grant(
         match input.kind {
             // The input was given by the person who runs the pipeline, not by its author.
             InputKind::Secret if *value != input.default => {
-                grants.allow_pipeline(Ask::Secret(value.as_str().unwrap_or_default().to_owned()));
+                grants.allow_pipeline(Permission::Secret(value.as_str().unwrap_or_default().to_owned()));
             }
             InputKind::File | InputKind::FilePath | InputKind::Dir | InputKind::Path if whole => {
                 environments(&app.settings, value).iter().for_each(|path| beside(&mut grants, path));
@@ -90,10 +90,10 @@ fn is_trusted(settings: &Settings, bundle: &Bundle) -> Result<bool, CommandError
 }
 
 /// Adds the requests of the pipelines of `bundle`, after they are merged with what they extend.
-fn of_pipelines(grants: &mut Grants, runtime: &House, bundle: &Bundle) {
+fn of_pipelines(grants: &mut Grants, runtime: &Runtime, bundle: &Bundle) {
     let door = MemorySources::new(bundle.files.iter().map(|(path, text)| (path.clone(), text.as_str())));
     let Ok((merged, _)) = plan::merged(&bundle.main, &door, &runtime.catalog) else { return };
-    for asked in merged.iter().flat_map(|pipeline| Ask::all_of(&pipeline.value)) {
+    for asked in merged.iter().flat_map(|pipeline| Permission::all_of(&pipeline.value)) {
         grants.allow_pipeline(asked.what);
     }
 }
@@ -115,7 +115,7 @@ fn beside(grants: &mut Grants, path: &Path) {
         return;
     }
     let value: Value = crate::value::parse_toml(&text).unwrap_or_default();
-    for asked in Ask::all_of(&value) {
+    for asked in Permission::all_of(&value) {
         grants.allow_pipeline(asked.what);
     }
 }
@@ -124,13 +124,13 @@ fn beside(grants: &mut Grants, path: &Path) {
 fn environments(settings: &Settings, input: &Value) -> Vec<PathBuf> {
     let Some(path) = input["path"].as_str() else { return Vec::new() };
     let path = settings.project.join(path);
-    let beside = path.parent().map(|dir| dir.join(USUAL));
+    let beside = path.parent().map(|dir| dir.join(DEFAULT_FILE));
     let itself = path.extension().is_some_and(|extension| extension == "toml").then_some(path);
     itself.into_iter().chain(beside).collect()
 }
 
 /// Refuses inputs that contain the value of a secret: they are stored with the run.
-fn without_values(runtime: &House, plan: &Plan, inputs: &Value) -> Result<(), CommandError> {
+fn without_values(runtime: &Runtime, plan: &Plan, inputs: &Value) -> Result<(), CommandError> {
     for (name, _) in plan.inputs.iter().filter(|(_, input)| !input.kind.is_read()) {
         let mut value = inputs[name].clone();
         runtime.secrets.redact_value(&mut value);

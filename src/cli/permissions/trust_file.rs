@@ -12,7 +12,7 @@ use crate::cli::permissions::PermissionFlags;
 use crate::cli::project::owners::{Owners, way_out};
 use crate::rooted_fs::read_text;
 use crate::value::Digest;
-use crate::verb::{Ask, Grants, is_secret_name};
+use crate::verb::{Grants, Permission, is_secret_name};
 
 /// The user's own `trust.toml`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -99,10 +99,10 @@ impl TrustFile {
                     "`--allow-secret` takes the name of an environment variable, never a value",
                 ));
             }
-            grants.allow(Ask::Secret(name.clone()));
+            grants.allow(Permission::Secret(name.clone()));
         }
         for host in self.egress.iter().chain(&allow.hosts) {
-            grants.allow(Ask::Egress(host.clone()));
+            grants.allow(Permission::Egress(host.clone()));
         }
         let mut files = GlobSetBuilder::new();
         for glob in &allow.files {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot::Sender;
 use crate::cli::execution::progress_thread::ProgressHandle;
 use crate::cli::terminal::keyboard;
 use crate::cli::terminal::keyboard::Keyboard;
-use crate::driver::{Answered, Asker};
+use crate::driver::{Answer, Asker};
 use crate::engine::Question;
 use crate::id::Address;
 use crate::plan::AnswerType;
@@ -19,7 +19,7 @@ use crate::report::units::{hanging, harmless, moment, one_line};
 use crate::value::Value;
 use crate::visible;
 
-type TypedAnswer = Pin<Box<dyn Future<Output = Option<Answered>> + Send>>;
+type TypedAnswer = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
 
 /// Asks at the terminal, one question at a time.
 pub struct TerminalAsker {
@@ -92,7 +92,7 @@ impl Asker for TerminalAsker {
             };
             let started = std::thread::Builder::new().name("question".to_owned()).spawn(asking).is_ok();
             let answer = if started { answer.await.ok().flatten() } else { None };
-            answer.map(|answer| Answered { answer, by: "terminal".to_owned(), note: None })
+            answer.map(|answer| Answer { answer, by: "terminal".to_owned(), note: None })
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::cli::project::settings::Settings;
 use crate::cli::project::text_layers::TextLayers;
 use crate::clock::Clock;
 use crate::coding_agents::CodingAgents;
-use crate::driver::House;
+use crate::driver::Runtime;
 use crate::llm::registry::Registry;
 use crate::llm::{Cassette, CassetteMode, Models};
 use crate::rooted_fs::read_text;
@@ -29,7 +29,7 @@ use crate::secrets::{EnvSecrets, file};
 use crate::store::{Durability, Owner, Sqlite, Store};
 use crate::system_clock::SystemClock;
 use crate::value::Digest;
-use crate::verb::{Ask, Catalog, Grants, Secrets};
+use crate::verb::{Catalog, Grants, Permission, Secrets};
 use crate::verbs;
 
 /// The options for verbs.
@@ -77,7 +77,8 @@ fn catalog(
     let program = Settings::environment("ATOLL_CHROMIUM");
     let chromium = Chromium::new(chromium::ChromiumSettings { program, path: from("PATH") });
     let coders = coders(settings, grants)?;
-    let doors = verbs::Doors { models, runtimes: runtimes.clone(), host, chromium, coders, programs };
+    let doors =
+        verbs::VerbDependencies { models, runtimes: runtimes.clone(), host, chromium, coders, programs };
     Ok(verbs::catalog(doors).with_lanes(settings.lanes.keys().cloned()))
 }
 
@@ -146,7 +147,9 @@ fn trusts_project(settings: &Settings, grants: &Grants) -> bool {
 fn withheld(settings: &Settings, registry: Registry, grants: &Grants) -> Registry {
     match &settings.file {
         Some((path, _)) if !trusts_project(settings, grants) => registry
-            .withheld(&path.display().to_string(), &|name| grants.allows(&Ask::Secret(name.to_owned()))),
+            .withheld(&path.display().to_string(), &|name| {
+                grants.allows(&Permission::Secret(name.to_owned()))
+            }),
         _ => registry,
     }
 }
@@ -201,7 +204,7 @@ pub fn models(settings: &Settings, allow: &PermissionFlags) -> Result<Models, Co
 }
 
 /// Everything that runs need.
-pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<House, CommandError> {
+pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<Runtime, CommandError> {
     let clock = clock();
     let registry = registry(settings)?;
     let secrets = secrets(settings, &registry)?;
@@ -218,7 +221,7 @@ pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<House, CommandE
     let cassette = if doors.timing { cassette.timed() } else { cassette };
     let store = open(settings, doors.durability)?;
     let owner = Owner { pid: std::process::id(), started_at: clock.now(), host: host() };
-    Ok(House {
+    Ok(Runtime {
         catalog: catalog(
             settings,
             Models::new(registry, secrets.clone(), cassette),
@@ -237,7 +240,7 @@ pub fn runtime(settings: &Settings, doors: &RunAccess) -> Result<House, CommandE
         files: settings.files(),
         lanes: settings.lanes.clone(),
         caps: indexmap::IndexMap::new(),
-        grace: House::GRACE,
+        grace: Runtime::GRACE,
     })
 }
 

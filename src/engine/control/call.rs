@@ -8,7 +8,7 @@ use super::super::node::{Node, Tries};
 use super::super::run::Work;
 use super::super::scope::eval_failure;
 use super::super::slot::INLINE;
-use super::super::{Fact, Mismatch, Opening, Order, Payload, Run, Standing};
+use super::super::{Fact, Mismatch, Opening, Order, Payload, Run, RunStatus};
 use super::{Control, compute, inner_failure};
 use crate::clock::Millis;
 use crate::expr::{Allowance, Data, Expr, Scope, Step as Key};
@@ -176,7 +176,7 @@ pub(super) fn read(
     if !matches!(frame.nodes[spot.1], Node::Waiting | Node::Resting { .. }) {
         return Ok(());
     }
-    if run.standing != Standing::Going {
+    if run.status != RunStatus::Going {
         run.work.push_back(Work::Ready(spot));
         return Ok(());
     }

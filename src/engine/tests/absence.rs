@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::{Fact, SkipReason, Standing};
+use super::super::{Fact, RunStatus, SkipReason};
 use super::plans::{body, each, expr, plan, template, verb};
 use super::world::World;
 use crate::plan::{Accepts, Dep, Plan, Seen, Step};
@@ -40,7 +40,7 @@ fn ended(world: &World, address: &str) -> String {
 
 fn code(world: &mut World) -> i32 {
     let run = world.run();
-    let Standing::Finished { code, .. } = run.standing() else { panic!("not finished") };
+    let RunStatus::Finished { code, .. } = run.status() else { panic!("not finished") };
     *code
 }
 
@@ -115,7 +115,7 @@ fn a_result_that_accepts_an_unusable_answer_handles_it() {
         let fails = BTreeMap::from([("all[0]/one".to_owned(), class)]);
         let mut world = World { fails: Some(fails), ..World::new(build(accepts), 1) };
         let run = world.run();
-        let Standing::Finished { outputs, .. } = run.standing() else { panic!("not finished") };
+        let RunStatus::Finished { outputs, .. } = run.status() else { panic!("not finished") };
         outputs["all"].clone()
     };
     assert_eq!(outputs(Accepts::ABSENCE, Class::Rejected), serde_json::json!(["nothing"]));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::{Fact, Order, Pause, Report, Run, Standing};
+use super::super::{Fact, Order, Pause, Report, Run, RunStatus};
 use super::plans::{after, ask, body, plan, rounds, template, verb};
 use super::waits::{fine, settle, states};
 use super::world::World;
@@ -66,7 +66,7 @@ fn steps_run_once_in_each_pause_on_what_there_is_so_far() {
     settle(&mut run, &mut world, &fine);
     assert!(world.ends()["deliver"].starts_with("succeeded"), "they run again at their time");
     assert!(world.ends()["report"].starts_with("succeeded"));
-    assert!(matches!(run.standing(), Standing::Finished { .. }));
+    assert!(matches!(run.status(), RunStatus::Finished { .. }));
 }
 
 /// A run that pauses with one closed round, and the order that follows.

@@ -1,6 +1,6 @@
 //! Caps hold whatever happens at the same time, and nothing that was spent is forgotten.
 
-use super::super::{Bounds, Fact, Order, Pause, Report, Run, Standing};
+use super::super::{Bounds, Fact, Order, Pause, Report, Run, RunStatus};
 use super::plans::{after, body, each, expr, plan, rounds, step, template, verb};
 use super::world::World;
 use crate::id::Address;
@@ -101,12 +101,12 @@ impl Script {
                     }
                 }
             }
-            match run.standing() {
-                Standing::Finished { code, .. } => {
+            match run.status() {
+                RunStatus::Finished { code, .. } => {
                     assert_eq!(*code, 0, "{:?}", self.world.journal.last());
                     return;
                 }
-                Standing::Paused { pause, .. } if open.is_empty() && run.running() == 0 => {
+                RunStatus::Paused { pause, .. } if open.is_empty() && run.running() == 0 => {
                     assert_eq!(*pause, Pause::Budget);
                     self.pauses += 1;
                     self.cap += 0.7;
@@ -197,7 +197,7 @@ fn spend(world: &mut World) -> Run {
     for now in 0.. {
         let turn = run.next(now).unwrap();
         world.take(turn.records);
-        if *run.standing() != Standing::Going && run.running() == 0 {
+        if *run.status() != RunStatus::Going && run.running() == 0 {
             break;
         }
         for order in turn.orders {
@@ -216,8 +216,8 @@ fn a_round_that_cannot_be_paid_is_not_begun() {
     Arc::get_mut(&mut plan).unwrap().limits.push(limit("usd", "0.5"));
     let mut world = World::new(plan, 1);
     let run = spend(&mut world);
-    let Standing::Paused { pause: Pause::Budget, message, .. } = run.standing() else {
-        panic!("{:?}", run.standing())
+    let RunStatus::Paused { pause: Pause::Budget, message, .. } = run.status() else {
+        panic!("{:?}", run.status())
     };
     assert!(
         message.starts_with("round 3 is not begun: `rounds` may take up to 0.2 usd, and 0.4 of 0.5"),
@@ -226,7 +226,7 @@ fn a_round_that_cannot_be_paid_is_not_begun() {
     assert_eq!(*run.spent(), usd(40).with("calls", 3.0), "not one question of the third round was asked");
     world.settings.caps.insert(crate::meter::Unit::Usd, 0.6);
     let run = spend(&mut world);
-    assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }), "{:?}", run.standing());
+    assert!(matches!(run.status(), RunStatus::Finished { code: 0, .. }), "{:?}", run.status());
     assert_eq!(*run.spent(), usd(60).with("calls", 5.0));
 }
 
@@ -234,7 +234,7 @@ fn a_round_that_cannot_be_paid_is_not_begun() {
 fn a_round_has_a_budget_of_its_own() {
     let mut world = World::new(spending_loop(|looping| looping.budget.push(limit("calls", "1"))), 1);
     let run = spend(&mut world);
-    let Standing::Finished { code, .. } = run.standing() else { panic!("{:?}", run.standing()) };
+    let RunStatus::Finished { code, .. } = run.status() else { panic!("{:?}", run.status()) };
     assert_eq!(*code, 5, "a narrower cap than the run's fails the step");
     let failed = world.journal.iter().find_map(|record| match &record.fact {
         Fact::Failed { failure } if record.address.as_str() == "rounds#1/b" => Some(failure.clone()),
@@ -251,7 +251,7 @@ fn a_step_has_a_budget_for_all_its_attempts_and_everything_inside_it() {
     Arc::get_mut(&mut plan).unwrap().bodies[0].steps[0].budget.push(limit("usd", "0.3"));
     let mut world = World::new(plan, 1);
     let run = spend(&mut world);
-    assert!(matches!(run.standing(), Standing::Finished { code: 5, .. }), "{:?}", run.standing());
+    assert!(matches!(run.status(), RunStatus::Finished { code: 5, .. }), "{:?}", run.status());
     assert_eq!(*run.spent(), usd(30).with("calls", 2.0));
 }
 
@@ -307,7 +307,7 @@ fn time_is_counted_while_the_run_is_worked_on_and_ends_it_when_it_is_up() {
     report(&mut run, hour + 9_500, 2);
     let turn = run.next(hour + 9_500).unwrap();
     assert!(turn.orders.is_empty(), "nothing new begins");
-    let Standing::Paused { pause: Pause::Budget, message, .. } = run.standing() else { panic!() };
+    let RunStatus::Paused { pause: Pause::Budget, message, .. } = run.status() else { panic!() };
     assert!(message.starts_with("10 s of 10 s are over"), "{message}");
     assert!(run.next(2 * hour).unwrap().records.is_empty(), "it pauses once");
 }
@@ -316,7 +316,7 @@ fn time_is_counted_while_the_run_is_worked_on_and_ends_it_when_it_is_up() {
 fn without_budgets_nothing_is_set_aside() {
     let mut world = World::new(plan(vec![body(vec![step("a", verb("a", template("x")).action)])], &[]), 1);
     let run = world.run();
-    assert!(matches!(run.standing(), Standing::Finished { .. }));
+    assert!(matches!(run.status(), RunStatus::Finished { .. }));
     assert!(world.journal.iter().all(|record| record.fact.word() != "reserved"));
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Fact, Pause, Report, Standing};
+use super::super::{Fact, Pause, Report, RunStatus};
 use super::plans::{after, ask, body, plan, template, tolerating, verb};
 use super::waits::{fine, settle};
 use super::world::World;
@@ -85,7 +85,7 @@ fn a_question_is_no_end_and_a_stop_by_a_person_is_one_for_now() {
     let mut world = World::new(plan(vec![body(steps)], &[]), 1);
     let mut run = world.begin();
     settle(&mut run, &mut world, &fine);
-    assert!(matches!(run.standing(), Standing::Paused { pause: Pause::Waiting, .. }));
+    assert!(matches!(run.status(), RunStatus::Paused { pause: Pause::Waiting, .. }));
     let at_pause = |world: &World| {
         let is_one = |fact: &Fact| matches!(fact, Fact::PausedStep { step, .. } if step == "last");
         world.journal.iter().filter(|record| is_one(&record.fact)).count()

@@ -47,7 +47,7 @@ fn started(world: &mut World, run: &mut Run) -> (Address, u32, Meter) {
             }
         }
     }
-    panic!("nothing is started: {:?}", run.standing());
+    panic!("nothing is started: {:?}", run.status());
 }
 
 fn answered(run: &mut Run, (address, attempt, _): &(Address, u32, Meter), instead: &Meter) {

@@ -1,6 +1,6 @@
 //! Single behaviours, told one by one.
 
-use super::super::{Bounds, Fact, Pause, Report, SkipReason, Standing};
+use super::super::{Bounds, Fact, Pause, Report, RunStatus, SkipReason};
 use super::plans::{after, body, each, expr, hold, plan, rounds, template, verb};
 use super::world::World;
 use crate::id::Address;
@@ -59,7 +59,7 @@ fn a_round_goes_let_next_rule_exit_and_is_one_fact() {
             ("converge#3".to_owned(), None, None),
         ]
     );
-    let Standing::Finished { outputs, .. } = run.standing() else { panic!() };
+    let RunStatus::Finished { outputs, .. } = run.status() else { panic!() };
     assert_eq!(outputs["sum"], 1);
 }
 
@@ -107,7 +107,7 @@ fn an_interrupted_step_that_must_not_repeat_asks_first() {
     .unwrap();
     let turn = run.next(2).unwrap();
     assert!(turn.records.iter().any(|record| record.fact.word() == "failed"));
-    let Standing::Finished { code, .. } = run.standing() else { panic!() };
+    let RunStatus::Finished { code, .. } = run.status() else { panic!() };
     assert_eq!(*code, 1);
 }
 
@@ -141,7 +141,7 @@ fn a_reached_cap_pauses_the_run_and_a_higher_one_lets_it_go_on() {
     )
     .unwrap();
     world.journal.extend(run.next(1).unwrap().records);
-    assert!(matches!(run.standing(), Standing::Paused { pause: Pause::Budget, .. }));
+    assert!(matches!(run.status(), RunStatus::Paused { pause: Pause::Budget, .. }));
     assert_eq!(run.outputs_so_far(), serde_json::json!({"a": 1}), "those that can be evaluated");
     let mut richer = World::new(build("100"), fate.unwrap());
     richer.journal = world.journal;
@@ -157,7 +157,7 @@ fn wide_and_nested_items_stay_in_source_order() {
     let root = body(vec![each("rows", "range(5)", 1)]);
     let mut world = World::new(plan(vec![root, row, leaf], &[("rows", "steps.rows.output")]), 9);
     let run = world.run();
-    let Standing::Finished { outputs, .. } = run.standing() else { panic!() };
+    let RunStatus::Finished { outputs, .. } = run.status() else { panic!() };
     let rows = outputs["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 5);
     for row in rows {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::node::Node;
-use super::super::{Bounds, Fact, Known, Order, Pause, Refusal, Report, Run, Standing};
+use super::super::{Bounds, Fact, Known, Order, Pause, Refusal, Report, Run, RunStatus};
 use super::plans::{after, ask, body, each, expr, hold, plan, template, verb};
 use super::prefixes::{random_plan, settled, sketch};
 use super::world::{World, evaluated, late};
@@ -17,7 +17,7 @@ use crate::verb::{Class, Failure, Output};
 
 /// A paused run has nothing left that could proceed, and says why every step waits.
 fn check_pause(run: &Run) {
-    let Standing::Paused { pause, reasons, .. } = run.standing() else { panic!("{:?}", run.standing()) };
+    let RunStatus::Paused { pause, reasons, .. } = run.status() else { panic!("{:?}", run.status()) };
     assert_eq!(Some(*pause), reasons.first().map(|reason| reason.pause));
     assert!(reasons.is_sorted_by_key(|reason| reason.pause));
     assert!(run.lanes.values().all(|lane| lane.queue.is_empty()));
@@ -75,7 +75,7 @@ proptest! {
 }
 
 pub(super) fn states(run: &Run) -> (Pause, Vec<(String, String)>) {
-    let Standing::Paused { pause, reasons, .. } = run.standing() else { panic!("{:?}", run.standing()) };
+    let RunStatus::Paused { pause, reasons, .. } = run.status() else { panic!("{:?}", run.status()) };
     let reasons = reasons.iter().map(|reason| (reason.address.to_string(), reason.message.clone()));
     (*pause, reasons.collect())
 }
@@ -165,7 +165,7 @@ fn a_question_holds_up_only_what_needs_its_answer() {
     let mut run = world.refold();
     run.resume_with(200, ["q", "all[0]/approve", "all[2]/approve"].map(answer).into()).unwrap();
     settle(&mut run, &mut world, &fine);
-    assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }));
+    assert!(matches!(run.status(), RunStatus::Finished { code: 0, .. }));
     assert_eq!(answers(&world), 4);
 }
 
@@ -230,7 +230,7 @@ fn a_step_that_cannot_be_paid_lets_the_others_of_its_lane_go_first() {
     let caps = indexmap::IndexMap::from([(crate::meter::Unit::Usd, 10.0)]);
     run.resume_with(500, vec![Report::Limits { caps, by: "ada".into() }]).unwrap();
     settle(&mut run, &mut world, &fine);
-    assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }));
+    assert!(matches!(run.status(), RunStatus::Finished { code: 0, .. }));
 }
 
 fn check_unpaid(run: &Run) {
@@ -268,7 +268,7 @@ fn an_answer_outlives_the_loss_of_what_was_held_around_its_question() {
         run.resume_with(50, vec![report]).unwrap();
         settle(&mut run, &mut world, &fine);
     }
-    assert!(matches!(run.standing(), Standing::Finished { code: 0, .. }), "{:?}", run.standing());
+    assert!(matches!(run.status(), RunStatus::Finished { code: 0, .. }), "{:?}", run.status());
     let by_ada = world
         .journal
         .iter()
@@ -306,7 +306,7 @@ fn a_deadline_is_kept_without_a_person() {
         let mut world = dated(None, at_deadline, soon);
         let mut run = world.begin();
         settle(&mut run, &mut world, &fine);
-        assert_eq!(run.standing(), &Standing::Going);
+        assert_eq!(run.status(), &RunStatus::Going);
         let turn = run.next(30_010).unwrap();
         world.take(turn.records);
         assert_eq!(answered(&world), end);

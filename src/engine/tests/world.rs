@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{
-    Computation, Evaluation, Fact, Order, Pause, Record, Report, Run, Settings, Slice, Standing,
+    Computation, Evaluation, Fact, Order, Pause, Record, Report, Run, RunStatus, Settings, Slice,
 };
 use crate::expr::Allowance;
 use crate::id::{Address, RunId};
@@ -154,7 +154,7 @@ impl World {
         if let Some(check) = self.check_pause {
             check(run);
         }
-        let Standing::Paused { reasons, .. } = run.standing() else { panic!("paused") };
+        let RunStatus::Paused { reasons, .. } = run.status() else { panic!("paused") };
         let asked: Vec<_> = reasons.iter().filter(|reason| reason.pause == Pause::Waiting).collect();
         let answer = asked.get(usize::try_from(now).unwrap() % asked.len().max(1));
         let mut again = self.refold();
@@ -181,7 +181,7 @@ impl World {
             return run;
         }
         let mut run = self.refold();
-        if !matches!(run.standing(), Standing::Finished { .. }) {
+        if !matches!(run.status(), RunStatus::Finished { .. }) {
             run.resume(self.journal.last().unwrap().at).unwrap();
         }
         run
@@ -203,13 +203,13 @@ impl World {
             }
             self.take(turn.records);
             open.extend(turn.orders);
-            if matches!(run.standing(), Standing::Finished { .. }) {
+            if matches!(run.status(), RunStatus::Finished { .. }) {
                 return run;
             }
             if more {
                 continue;
             }
-            if open.is_empty() && matches!(run.standing(), Standing::Paused { .. }) {
+            if open.is_empty() && matches!(run.status(), RunStatus::Paused { .. }) {
                 run = self.come_back(&run, now + 1);
                 continue;
             }

@@ -14,7 +14,7 @@ use crate::verb::Failure;
 pub(super) const FINISH: &str = "finish";
 
 /// The source of the result.
-pub(super) enum Place {
+pub(super) enum ResultSource {
     /// None: only the files are wanted.
     Nowhere,
     /// A file of the workspace; `true` if it is JSON.
@@ -24,12 +24,12 @@ pub(super) enum Place {
 }
 
 /// The result that is wanted.
-pub(super) struct Goal {
-    pub(super) place: Place,
+pub(super) struct ResultGoal {
+    pub(super) place: ResultSource,
     pub(super) schema: Option<Arc<Schema>>,
 }
 
-impl Goal {
+impl ResultGoal {
     /// A result from `file`, or one that fits `schema`.
     pub(super) fn new(file: Option<&str>, schema: Option<Arc<Schema>>) -> Result<Self, Failure> {
         let place = match (file, &schema) {
@@ -38,17 +38,17 @@ impl Goal {
                     Failure::permanent(format!("`agent`: the result {path:?} cannot be a file: {why}"))
                 })?;
                 let json = schema.is_some() || path.to_ascii_lowercase().ends_with(".json");
-                Place::File(path, json)
+                ResultSource::File(path, json)
             }
-            (None, Some(_)) => Place::Call,
-            (None, None) => Place::Nowhere,
+            (None, Some(_)) => ResultSource::Call,
+            (None, None) => ResultSource::Nowhere,
         };
         Ok(Self { place, schema })
     }
 
     /// The tool that ends the work, if the result is passed in a call.
     pub(super) fn tool(&self) -> Option<Tool> {
-        let (Place::Call, Some(schema)) = (&self.place, &self.schema) else { return None };
+        let (ResultSource::Call, Some(schema)) = (&self.place, &self.schema) else { return None };
         let source = schema.source();
         let input = if is_object(source) {
             source.clone()
@@ -65,11 +65,11 @@ impl Goal {
         let fit =
             |schema: &Schema| format!(" It is JSON and has to fit this JSON Schema:\n{}", schema.canonical());
         match &self.place {
-            Place::Nowhere => None,
-            Place::Call => Some(format!(
+            ResultSource::Nowhere => None,
+            ResultSource::Call => Some(format!(
                 "When everything is done, call `{FINISH}` with the result. Saying it in words is not enough."
             )),
-            Place::File(path, json) => {
+            ResultSource::File(path, json) => {
                 let fit = match &self.schema {
                     Some(schema) => fit(schema),
                     None if *json => " It is JSON.".to_owned(),
@@ -127,9 +127,9 @@ pub(super) fn unfit(complaints: &[String], answer: &Value) -> Failure {
 mod tests {
     use super::*;
 
-    fn goal(file: Option<&str>, schema: Option<Value>) -> Goal {
+    fn goal(file: Option<&str>, schema: Option<Value>) -> ResultGoal {
         let schema = schema.map(|schema| Arc::new(Schema::compile("schemas/r.json", schema).unwrap()));
-        Goal::new(file, schema).unwrap()
+        ResultGoal::new(file, schema).unwrap()
     }
 
     #[test]
@@ -142,12 +142,12 @@ mod tests {
         assert_eq!(list.tool().unwrap().schema["required"], json!(["result"]));
         assert_eq!(list.called(&json!({"result": [1]})), Ok(json!([1])));
         let written = goal(Some("./out/r.txt"), Some(object));
-        assert!(matches!(&written.place, Place::File(path, true) if path == "out/r.txt"));
+        assert!(matches!(&written.place, ResultSource::File(path, true) if path == "out/r.txt"));
         assert_eq!(written.written("r", true, b" {\"n\": 2}"), Ok(json!({"n": 2})));
         assert!(written.written("r", true, b"n is 2").unwrap_err()[0].contains("no JSON"));
         assert!(written.written("r", true, b"\xff").unwrap_err()[0].contains("UTF-8"));
         assert_eq!(goal(Some("r.md"), None).written("r.md", false, b"done"), Ok(json!("done")));
-        assert!(Goal::new(Some("../r"), None).is_err());
+        assert!(ResultGoal::new(Some("../r"), None).is_err());
         assert!(goal(None, None).words().is_none() && goal(None, None).tool().is_none());
     }
 }

@@ -10,13 +10,13 @@ use crate::value::{Digest, Value, canonical};
 use crate::verb::{Blobs, Failure, Secrets};
 
 /// The number of messages at the end of a conversation that are never shortened.
-const KEPT: usize = 6;
+const KEPT_MESSAGES: usize = 6;
 /// The length in bytes up to which a text is never removed.
 const SHORT: usize = 240;
 
 /// A message, with details if it is from a model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct HistoryPart {
     /// The turn, from 1; 0 for the messages before the first answer.
     pub(super) turn: u32,
     pub(super) message: ChatMessage,
@@ -30,8 +30,8 @@ pub(super) struct Part {
 
 /// A conversation.
 #[derive(Default)]
-pub(super) struct History {
-    pub(super) parts: Vec<Part>,
+pub(super) struct MessageHistory {
+    pub(super) parts: Vec<HistoryPart>,
     /// Digests of the saved parts.
     kept: Vec<Digest>,
     /// The number of parts, from the start, that are sent shortened.
@@ -41,7 +41,7 @@ pub(super) struct History {
 /// The state that an attempt leaves for the next one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
-    /// See [`super::with::With::key`].
+    /// See [`super::input::AgentInput::key`].
     pub(super) key: Digest,
     /// The attempt that saved it, with the cost so far: this is recorded if the attempt is interrupted.
     pub(super) attempt: u32,
@@ -58,7 +58,7 @@ pub(super) struct Saved {
 }
 
 /// What a save contains besides the conversation.
-pub(super) struct State {
+pub(super) struct SavedState {
     pub(super) key: Digest,
     pub(super) attempt: u32,
     pub(super) spent: Meter,
@@ -81,7 +81,7 @@ impl Saved {
     }
 }
 
-impl History {
+impl MessageHistory {
     /// Loads the saved conversation.
     pub(super) fn load(saved: &Saved, blobs: &dyn Blobs) -> Result<Self, Failure> {
         let read = |digest: &Digest| {
@@ -94,23 +94,23 @@ impl History {
     }
 
     /// Saves the new messages and returns the cursor for the next attempt.
-    pub(super) fn save(&mut self, state: State, blobs: &dyn Blobs) -> Result<Value, Failure> {
+    pub(super) fn save(&mut self, state: SavedState, blobs: &dyn Blobs) -> Result<Value, Failure> {
         for part in &self.parts[self.kept.len()..] {
             self.kept.push(blobs.put(line(part).as_bytes())?.digest);
         }
-        let State { key, attempt, spent, before, tree, repairs, model } = state;
+        let SavedState { key, attempt, spent, before, tree, repairs, model } = state;
         let (parts, shortened) = (self.kept.clone(), self.shortened);
         Ok(json!(Saved { key, attempt, spent, before, parts, shortened, tree, repairs, model }))
     }
 
     /// Adds a message to the model.
     pub(super) fn tell(&mut self, turn: u32, message: ChatMessage) {
-        self.parts.push(Part { turn, message, stop: None, model: None, spent: Meter::new() });
+        self.parts.push(HistoryPart { turn, message, stop: None, model: None, spent: Meter::new() });
     }
 
     /// The messages to send.
     pub(super) fn messages(&self) -> Vec<ChatMessage> {
-        let told = |(i, part): (usize, &Part)| {
+        let told = |(i, part): (usize, &HistoryPart)| {
             if i < self.shortened { shortened(&part.message) } else { part.message.clone() }
         };
         self.parts.iter().enumerate().map(told).collect()
@@ -123,7 +123,7 @@ impl History {
 
     /// Shortens all but the end; `false` if that was already done.
     pub(super) fn shorten(&mut self) -> bool {
-        let most = self.parts.len().saturating_sub(KEPT);
+        let most = self.parts.len().saturating_sub(KEPT_MESSAGES);
         let more = most > self.shortened;
         self.shortened = self.shortened.max(most);
         more
@@ -142,7 +142,7 @@ impl History {
 }
 
 /// The input of calls in its saved order: every later request repeats it in this order.
-pub(super) fn part(turn: u32, answer: &ModelResponse, spent: Meter) -> Part {
+pub(super) fn part(turn: u32, answer: &ModelResponse, spent: Meter) -> HistoryPart {
     let ordered = |call: &ToolCall| {
         let input = serde_json::from_str(&canonical(&call.input)).unwrap_or_else(|_| call.input.clone());
         ToolCall { input, ..call.clone() }
@@ -150,11 +150,11 @@ pub(super) fn part(turn: u32, answer: &ModelResponse, spent: Meter) -> Part {
     let calls = answer.calls.iter().map(ordered).collect();
     let message = ChatMessage { calls, ..ChatMessage::assistant(without_thoughts(&answer.text)) };
     let model = format!("{}/{}", answer.provider, answer.model);
-    Part { turn, message, stop: Some(answer.stop), model: Some(model), spent }
+    HistoryPart { turn, message, stop: Some(answer.stop), model: Some(model), spent }
 }
 
 /// The same text for the same part, whether its answer came from a cassette or not.
-fn line(part: &Part) -> String {
+fn line(part: &HistoryPart) -> String {
     canonical(&json!(part))
 }
 
@@ -185,8 +185,8 @@ mod tests {
     use crate::llm::Role;
     use crate::verb::MemoryBlobs;
 
-    fn long() -> History {
-        let mut history = History::default();
+    fn long() -> MessageHistory {
+        let mut history = MessageHistory::default();
         history.tell(0, ChatMessage::user("do it"));
         for turn in 1..=6 {
             let call = ToolCall {
@@ -220,7 +220,10 @@ mod tests {
         assert_eq!(messages[1].calls[0].input, json!({"path": "a", "content": "[left out: 1000 bytes]"}));
         assert!(messages[2].results[0].text.starts_with("[left out: 2000 bytes that `write` brought"));
         assert_eq!((messages[1].calls[0].id.as_str(), messages[1].content.as_str()), ("c1", "writing"));
-        assert_eq!(messages[messages.len() - KEPT..], long().messages()[messages.len() - KEPT..]);
+        assert_eq!(
+            messages[messages.len() - KEPT_MESSAGES..],
+            long().messages()[messages.len() - KEPT_MESSAGES..]
+        );
         assert_eq!(history.parts[2].message.results[0].text.len(), 2_000, "the transcript has all of it");
     }
 
@@ -230,7 +233,7 @@ mod tests {
         let mut history = long();
         history.shorten();
         let key = Digest::of("k");
-        let state = || State {
+        let state = || SavedState {
             key,
             attempt: 2,
             spent: Meter::new().with("usd", 0.5),
@@ -245,7 +248,7 @@ mod tests {
         assert_eq!(cursor["parts"].as_array().unwrap()[..13], first["parts"].as_array().unwrap()[..]);
         let saved = Saved::read(Some(&cursor), &key).unwrap();
         assert_eq!((saved.attempt, saved.spent.get("usd").to_bits()), (2, 0.5_f64.to_bits()));
-        let loaded = History::load(&saved, &blobs).unwrap();
+        let loaded = MessageHistory::load(&saved, &blobs).unwrap();
         assert_eq!(loaded.messages(), history.messages());
         assert!(Saved::read(Some(&cursor), &Digest::of("other")).is_none());
         assert!(Saved::read(Some(&Value::Null), &key).is_none());

@@ -1,7 +1,7 @@
 //! Checks before a run for steps that run an external agent.
 
-use super::super::asked::priced;
-use super::outside::full_name;
+use super::super::model_selection::priced;
+use super::external_agent::full_name;
 use crate::coding_agents::CodingAgents;
 use crate::llm::Models;
 use crate::value::Value;

@@ -9,7 +9,7 @@ use crate::meter::Meter;
 use crate::tree::{Tree, TreeEntry, TreeRef};
 use crate::value::{Digest, Value};
 use crate::verb::{Class, Context, Failure};
-use crate::verbs::written::stored;
+use crate::verbs::edit_source::stored;
 
 /// The reason why the work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -69,7 +69,7 @@ impl EndedBy {
 
 /// The outcome of an agent's work.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Report {
+pub struct AgentReport {
     /// The agent's final message.
     pub text: String,
     /// Content of the file `result`, or the value passed to `finish`; absent if neither was requested.
@@ -102,15 +102,15 @@ pub struct Report {
 /// added to its fields as `agent` unless the schema forbids further fields.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Out(pub(super) Value);
+pub struct AgentOutput(pub(super) Value);
 
-impl JsonSchema for Out {
+impl JsonSchema for AgentOutput {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Out".into()
+        "AgentOutput".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        Report::json_schema(generator)
+        AgentReport::json_schema(generator)
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) struct Ending<'a> {
 
 impl Ending<'_> {
     /// The output, or the failure of an agent without a result; its files are in the detail.
-    pub(super) fn settle(self, cx: &Context) -> Result<Out, Failure> {
+    pub(super) fn settle(self, cx: &Context) -> Result<AgentOutput, Failure> {
         let Self { begun, fixed, mut left, by, result, wants, text, turns, model, spent, transcript } = self;
         left.tree.cover(&stored(fixed, cx)?);
         let changes = touched(begun, &left.tree);
@@ -141,7 +141,7 @@ impl Ending<'_> {
         let transcript = cx.blobs.put(transcript.as_bytes())?.digest;
         let brought = if wants { result.is_some() } else { by == EndedBy::Done || !changes.is_empty() };
         let (tree, files, left_out, ended_by) = (saved.tree, saved.files, left.left_out, by);
-        let report = Report {
+        let report = AgentReport {
             text,
             result,
             tree,
@@ -161,16 +161,16 @@ impl Ending<'_> {
             });
             return Err(by.failure().detail(detail));
         }
-        Ok(Out(shaped(report, cx)))
+        Ok(AgentOutput(output_value(report, cx)))
     }
 }
 
 /// The report, or the result with the report in it if the step has a schema.
-fn shaped(report: Report, cx: &Context) -> Value {
-    let whole = |report: &Report| serde_json::to_value(report).unwrap_or_default();
+fn output_value(report: AgentReport, cx: &Context) -> Value {
+    let whole = |report: &AgentReport| serde_json::to_value(report).unwrap_or_default();
     let (Some(schema), Some(result)) = (&cx.schema, report.result.clone()) else { return whole(&report) };
     let Value::Object(mut fields) = result.clone() else { return result };
-    fields.entry("agent").or_insert(whole(&Report { result: None, ..report }));
+    fields.entry("agent").or_insert(whole(&AgentReport { result: None, ..report }));
     let fuller = Value::Object(fields);
     if schema.accepts(&fuller) {
         return fuller;

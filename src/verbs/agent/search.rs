@@ -7,10 +7,10 @@ use regex::Regex;
 use serde::Deserialize;
 
 use super::tools::{LARGEST, prefix};
-use super::workspace::Workspace;
+use super::workspace::WorkspaceFiles;
 
 /// The maximum number of matches shown, and of characters of a line.
-const PLACES: usize = 100;
+const MAX_MATCHES: usize = 100;
 const WIDTH: usize = 240;
 /// The maximum length of a glob in bytes: braces in it nest.
 const LONGEST: usize = 500;
@@ -18,7 +18,7 @@ const LONGEST: usize = 500;
 /// The pattern and where to search.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Search {
+pub(super) struct SearchArgs {
     pattern: String,
     #[serde(default)]
     path: String,
@@ -26,7 +26,7 @@ pub(super) struct Search {
 }
 
 /// Every line that matches, as `path:line: text`.
-pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, String> {
+pub(super) fn search(search: &SearchArgs, workspace: &WorkspaceFiles) -> Result<String, String> {
     let pattern = Regex::new(&search.pattern).map_err(|e| format!("the pattern is wrong: {e}"))?;
     if search.glob.as_ref().is_some_and(|glob| glob.len() > LONGEST) {
         return Err(format!("the glob is wrong: it is longer than {LONGEST} bytes"));
@@ -48,7 +48,7 @@ pub(super) fn search(search: &Search, workspace: &Workspace) -> Result<String, S
         let Ok(bytes) = workspace.fs.read(Path::new(&file.path), LARGEST) else { continue };
         let Ok(text) = std::str::from_utf8(&bytes) else { continue };
         for (n, line) in text.lines().enumerate().filter(|(_, line)| pattern.is_match(line)) {
-            if lines.len() < PLACES {
+            if lines.len() < MAX_MATCHES {
                 let shown: String = line.chars().take(WIDTH).collect();
                 let more = if shown.len() < line.len() { "…" } else { "" };
                 lines.push(format!("{}:{}: {shown}{more}", file.path, n + 1));

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::search::{self, Search};
-use super::with::Kind;
-use super::workspace::{Workspace, local};
+use super::input::ToolKind;
+use super::search::{self, SearchArgs};
+use super::workspace::{WorkspaceFiles, local};
 use crate::llm::{Tool, ToolCall};
 use crate::runtime::process::{AgentWorkspace, WORK};
 use crate::runtime::service::{ExecReport, ExecSpec};
@@ -38,7 +38,7 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Read {
+struct ReadArgs {
     path: String,
     from: Option<usize>,
     lines: Option<usize>,
@@ -46,14 +46,14 @@ struct Read {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Write {
+struct WriteArgs {
     path: String,
     content: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+struct EditArgs {
     path: String,
     find: String,
     replace: String,
@@ -63,29 +63,29 @@ struct Change {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct List {
+struct ListArgs {
     #[serde(default)]
     path: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Run {
+struct RunArgs {
     command: String,
     timeout: Option<f64>,
 }
 
 /// The workspace and limits of the tools.
 pub(super) struct Tools<'a> {
-    pub(super) kinds: &'a [Kind],
-    pub(super) workspace: Arc<Mutex<Workspace>>,
+    pub(super) kinds: &'a [ToolKind],
+    pub(super) workspace: Arc<Mutex<WorkspaceFiles>>,
     pub(super) bench: &'a AgentWorkspace,
     pub(super) patience: Duration,
     /// The unusual files that the user allows.
     pub(super) grants: Arc<Grants>,
 }
 
-impl Kind {
+impl ToolKind {
     /// The name for the model.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -156,8 +156,8 @@ impl Tools<'_> {
             let known: Vec<&str> = self.kinds.iter().map(|kind| kind.word()).collect();
             return Ok(Err(format!("there is no tool `{}`; there are {}", call.name, known.join(", "))));
         };
-        if kind == Kind::Run {
-            return match input::<Run>(&call.input) {
+        if kind == ToolKind::Run {
+            return match input::<RunArgs>(&call.input) {
                 Ok(run) => self.run(run).await,
                 Err(why) => Ok(Err(why)),
             };
@@ -171,7 +171,7 @@ impl Tools<'_> {
             .map_err(|e| Failure::new(crate::verb::Class::Bug, format!("internal error in a tool: {e}")))
     }
 
-    async fn run(&self, run: Run) -> Result<Result<String, String>, Failure> {
+    async fn run(&self, run: RunArgs) -> Result<Result<String, String>, Failure> {
         let asked = run.timeout.map(Duration::try_from_secs_f64);
         let patience = match asked {
             Some(Ok(asked)) if !asked.is_zero() => asked.min(LONGEST.max(self.patience)),
@@ -196,23 +196,28 @@ fn input<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     T::deserialize(value).map_err(|e| format!("the input does not fit: {e}"))
 }
 
-fn on_files(kind: Kind, value: &Value, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
+fn on_files(
+    kind: ToolKind,
+    value: &Value,
+    workspace: &WorkspaceFiles,
+    grants: &Grants,
+) -> Result<String, String> {
     match kind {
-        Kind::Read => read(&input(value)?, workspace),
-        Kind::Write => write(&input(value)?, workspace, grants),
-        Kind::Edit => edit(input(value)?, workspace, grants),
-        Kind::List => list(&input(value)?, workspace),
-        Kind::Search => search::search(&input::<Search>(value)?, workspace),
-        Kind::Run => Err("a command is no matter of files".to_owned()),
+        ToolKind::Read => read(&input(value)?, workspace),
+        ToolKind::Write => write(&input(value)?, workspace, grants),
+        ToolKind::Edit => edit(input(value)?, workspace, grants),
+        ToolKind::List => list(&input(value)?, workspace),
+        ToolKind::Search => search::search(&input::<SearchArgs>(value)?, workspace),
+        ToolKind::Run => Err("a command is no matter of files".to_owned()),
     }
 }
 
-fn text_of(path: &str, workspace: &Workspace) -> Result<String, String> {
+fn text_of(path: &str, workspace: &WorkspaceFiles) -> Result<String, String> {
     let bytes = workspace.fs.read(Path::new(path), LARGEST).map_err(|e| format!("{path}: {e}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{path} is no UTF-8 text"))
 }
 
-fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
+fn read(read: &ReadArgs, workspace: &WorkspaceFiles) -> Result<String, String> {
     let path = local(&read.path)?;
     let text = text_of(&path, workspace)?;
     let all = text.lines().count();
@@ -244,7 +249,7 @@ fn read(read: &Read, workspace: &Workspace) -> Result<String, String> {
 
 /// Errors if a delivery would refuse the file at `path`. An existing file may be changed unless its path is
 /// always refused: it came with the program, or the delivery checks it.
-fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(), String> {
+fn deliverable(path: &str, workspace: &WorkspaceFiles, grants: &Grants) -> Result<(), String> {
     match unusual::found(path, grants) {
         None => Ok(()),
         Some(Unusual::Refused(why)) => {
@@ -257,7 +262,7 @@ fn deliverable(path: &str, workspace: &Workspace, grants: &Grants) -> Result<(),
     }
 }
 
-fn write(write: &Write, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
+fn write(write: &WriteArgs, workspace: &WorkspaceFiles, grants: &Grants) -> Result<String, String> {
     let path = local(&write.path)?;
     deliverable(&path, workspace, grants)?;
     // Tells a model that repeats itself. The content may equal an earlier one.
@@ -271,14 +276,14 @@ fn write(write: &Write, workspace: &Workspace, grants: &Grants) -> Result<String
 }
 
 /// The same as an edit of the verb `edit`, on one file.
-fn edit(change: Change, workspace: &Workspace, grants: &Grants) -> Result<String, String> {
+fn edit(change: EditArgs, workspace: &WorkspaceFiles, grants: &Grants) -> Result<String, String> {
     let path = local(&change.path)?;
     deliverable(&path, workspace, grants)?;
     let text = text_of(&path, workspace)?;
     let blobs = MemoryBlobs::default();
     let mut tree = Tree::new();
     tree.put(&blobs, &path, text.as_bytes()).map_err(|e| e.to_string())?;
-    let Change { mut find, mut replace, all, .. } = change;
+    let EditArgs { mut find, mut replace, all, .. } = change;
     // The model was shown invisible characters as escapes, and copies these.
     if !text.contains(&find) && text.contains(&visible::unescape(&find)) {
         find = visible::unescape(&find);
@@ -301,7 +306,7 @@ fn edit(change: Change, workspace: &Workspace, grants: &Grants) -> Result<String
     Ok(format!("changed {path}{}", note.unwrap_or_default()))
 }
 
-fn list(list: &List, workspace: &Workspace) -> Result<String, String> {
+fn list(list: &ListArgs, workspace: &WorkspaceFiles) -> Result<String, String> {
     let below = prefix(&list.path)?;
     let listing = workspace.list(&|_| false).map_err(|e| e.to_string())?;
     let files: Vec<_> = listing.files.iter().filter(|file| file.path.starts_with(&below)).collect();

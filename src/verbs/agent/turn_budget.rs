@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::llm::{CallBudget, StoreFuture};
 use crate::meter::Meter;
-use crate::verb::{Cause, Class, Covered, Failure};
+use crate::verb::{Cause, Class, Failure, Reservation};
 
 /// An answer in progress: the length of its request, and the bytes received so far.
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl Flight {
 
 /// Reserves the cost of one call.
 pub(super) struct TurnBudget<'a> {
-    covered: &'a Covered<'a>,
+    covered: &'a Reservation<'a>,
     flight: &'a Flight,
     affordable: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl<'a> TurnBudget<'a> {
     /// Uses the reservation `covered`; `affordable` is the number of tokens that the agent's remaining
     /// dollars pay for,
     /// `None` if they are free.
-    pub(super) fn new(covered: &'a Covered<'a>, flight: &'a Flight, affordable: Option<u64>) -> Self {
+    pub(super) fn new(covered: &'a Reservation<'a>, flight: &'a Flight, affordable: Option<u64>) -> Self {
         Self { covered, flight, affordable }
     }
 }

@@ -29,7 +29,7 @@ pub struct Touched {
 }
 
 /// The files of a workspace for the tools. Calls may block for the disk.
-pub(super) struct Workspace {
+pub(super) struct WorkspaceFiles {
     pub(super) fs: RootedFs,
     ignore: GlobSet,
     /// A cache of file contents that have not been written to since.
@@ -46,10 +46,10 @@ pub(super) struct Snapshot {
     pub(super) left_out: Vec<String>,
 }
 
-impl Workspace {
+impl WorkspaceFiles {
     /// The files of `bench`; files that match `ignore` are not saved.
     pub(super) fn new(bench: &AgentWorkspace, ignore: &[String]) -> Result<Self, Failure> {
-        let fs = RootedFs::open(&bench.workspace()).map_err(|e| ours(&e))?;
+        let fs = RootedFs::open(&bench.workspace()).map_err(|e| internal_failure(&e))?;
         let fs = fs.owned_by(bench.owner()).following_links();
         Ok(Self { fs, ignore: globs(ignore)?, known: HashMap::new(), stale: None })
     }
@@ -57,7 +57,8 @@ impl Workspace {
     /// Notes the state of `path` before the work begins.
     pub(super) fn before_work(&mut self, path: &str) -> Result<(), Failure> {
         let listing = self.list(&|other| other != path && !path.starts_with(&format!("{other}/")));
-        let entry = listing.map_err(|e| ours(&e))?.files.into_iter().find(|entry| entry.path == path);
+        let entry =
+            listing.map_err(|e| internal_failure(&e))?.files.into_iter().find(|entry| entry.path == path);
         self.stale = entry.map(|entry| (entry.path, entry.stamp));
         Ok(())
     }
@@ -126,7 +127,7 @@ impl Workspace {
     }
 }
 
-fn ours(e: &std::io::Error) -> Failure {
+fn internal_failure(e: &std::io::Error) -> Failure {
     Failure::transient(format!("the workspace cannot be used: {e}"))
 }
 

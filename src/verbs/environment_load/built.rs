@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Build, Out};
+use super::{EnvironmentLoadOutput, PendingBuild};
 use crate::expr::tail_text;
 use crate::runtime::service::{BuildOptions, OwnerTag, RuntimeKind, Runtimes};
 use crate::tree::Tree;
 use crate::value::Value;
 use crate::verb::{Context, Failure};
-use crate::verbs::image::{DISK, MEMORY, PATIENCE};
+use crate::verbs::build_limits::{BUILD_DISK, BUILD_MEMORY, BUILD_TIMEOUT};
 
 /// The length of the end of a build log that a failure shows, in characters.
 const LOG: usize = 2000;
 
 /// Builds all images listed in `out`, and adds them to the services.
 pub(super) async fn build_all(
-    out: &mut Out,
+    out: &mut EnvironmentLoadOutput,
     runtime: RuntimeKind,
     runtimes: &Runtimes,
     cx: &Context,
@@ -30,7 +30,7 @@ pub(super) async fn build_all(
 }
 
 async fn build_one(
-    build: &Build,
+    build: &PendingBuild,
     runtime: RuntimeKind,
     runtimes: &Runtimes,
     cx: &Context,
@@ -40,9 +40,9 @@ async fn build_one(
         runtime,
         dockerfile: build.dockerfile.clone(),
         args: BTreeMap::new(),
-        timeout: PATIENCE,
-        memory: MEMORY,
-        disk: DISK,
+        timeout: BUILD_TIMEOUT,
+        memory: BUILD_MEMORY,
+        disk: BUILD_DISK,
         egress: runtimes.builds_reach_out(),
         tag: OwnerTag { run: cx.run.clone(), address: cx.address.clone() },
         cancel: cx.cancel.clone(),

@@ -12,7 +12,7 @@ fn noise(pattern: &str, instead: &'static str) -> Option<Noise> {
     Some((Regex::new(pattern).ok()?, instead))
 }
 
-static MOMENTS: LazyLock<Vec<Noise>> = LazyLock::new(|| {
+static TIME_NOISE: LazyLock<Vec<Noise>> = LazyLock::new(|| {
     let day = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)";
     let kinds = [
         noise("0x[0-9a-f]{6,}", "0x…"),
@@ -23,7 +23,7 @@ static MOMENTS: LazyLock<Vec<Noise>> = LazyLock::new(|| {
     kinds.into_iter().flatten().collect()
 });
 
-static NAMES: LazyLock<Vec<Noise>> = LazyLock::new(|| {
+static NAME_NOISE: LazyLock<Vec<Noise>> = LazyLock::new(|| {
     let kinds = [
         noise("(127[.]0[.]0[.]1[^0-9]{1,4})[0-9]{4,5}", "${1}(port)"),
         noise(r"((?:localhost|\[::1\]):)[0-9]{4,5}", "${1}(port)"),
@@ -33,13 +33,13 @@ static NAMES: LazyLock<Vec<Noise>> = LazyLock::new(|| {
 });
 
 /// `text` without any noise.
-pub(super) fn steady(text: &str) -> String {
-    without(text, MOMENTS.iter().chain(NAMES.iter()))
+pub(super) fn without_noise(text: &str) -> String {
+    without(text, TIME_NOISE.iter().chain(NAME_NOISE.iter()))
 }
 
 /// `text` without ports and identifiers. Times stay: in a request they are part of the test.
-pub(super) fn unnamed(text: &str) -> String {
-    without(text, NAMES.iter())
+pub(super) fn without_names(text: &str) -> String {
+    without(text, NAME_NOISE.iter())
 }
 
 fn without<'n>(text: &str, kinds: impl Iterator<Item = &'n Noise>) -> String {
@@ -82,10 +82,10 @@ mod tests {
                 "2024-02-29 is a day, 12345 a number, 0x1f a byte",
             ),
         ] {
-            assert_eq!(steady(text), quiet);
+            assert_eq!(without_noise(text), quiet);
         }
         assert_eq!(
-            unnamed("at 2024-02-29T00:00:00Z on localhost:8080"),
+            without_names("at 2024-02-29T00:00:00Z on localhost:8080"),
             "at 2024-02-29T00:00:00Z on localhost:(port)"
         );
         assert_eq!(without_count("… 812 bytes cut …\nend"), "…\nend");

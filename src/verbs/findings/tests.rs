@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::clock::ManualClock;
 use crate::verb::DynVerb;
-use crate::verbs::as_expressions::{eval, observation, same};
+use crate::verbs::expression_model::{eval, observation, same};
 use crate::verbs::grade::Grade;
 
 fn run(verb: &dyn DynVerb, with: Value) -> Value {

@@ -235,5 +235,5 @@ async fn a_request_that_makes_no_sense_is_refused() {
         assert!(failure.message.contains(word), "{failure}");
     }
     let example: Value = toml::from_str(Http::EXAMPLE).unwrap();
-    serde_json::from_value::<With>(example["steps"]["health"]["http"].clone()).unwrap();
+    serde_json::from_value::<HttpInput>(example["steps"]["health"]["http"].clone()).unwrap();
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use crate::llm::Models;
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::Bound;
+use crate::verb::CostBound;
 
-use super::Protocol;
+use super::EditProtocol;
 use super::reply::CONTINUATIONS;
 
 /// The bytes counted for a picture: no provider turns one into more tokens.
@@ -22,7 +22,7 @@ const CONTINUED: u64 = 300;
 /// The possible cost of an attempt: at first one call per sample to the most expensive model of the list; at
 /// most those calls to each model, with all continuations. Unknown input counts as the whole context. `None`
 /// if there is no bound.
-pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Option<Bound> {
+pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Option<CostBound> {
     let named: Vec<&str> = match &with["model"] {
         Value::String(name) => vec![name],
         Value::Array(names) => names.iter().map(Value::as_str).collect::<Option<_>>()?,
@@ -49,7 +49,7 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
         .filter_map(|name| models.find(name).ok());
     // In a batch only the first model is called.
     let meant = meant.take(if in_batch { 1 } else { usize::MAX });
-    let (mut bound, mut priced) = (Bound::default(), true);
+    let (mut bound, mut priced) = (CostBound::default(), true);
     // An unknown model costs nothing: the step fails with a message about it.
     for model in meant {
         let model = if in_batch { model.in_batch().map(Arc::new).unwrap_or(model) } else { model };
@@ -80,8 +80,8 @@ pub(super) fn of(models: &Models, with: &Value, schema: Option<&Schema>) -> Opti
 }
 
 /// The format of an answer; the longest request if it is not known yet.
-fn protocol(edits: &Value) -> Protocol {
-    edits.get("as").and_then(|word| Protocol::deserialize(word).ok()).unwrap_or_default()
+fn protocol(edits: &Value) -> EditProtocol {
+    edits.get("as").and_then(|word| EditProtocol::deserialize(word).ok()).unwrap_or_default()
 }
 
 /// The length of the input in bytes, if known.

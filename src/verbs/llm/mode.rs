@@ -13,7 +13,7 @@ use crate::verb::{Failure, Remark};
 /// When a request is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Mode {
+pub(super) enum AskMode {
     /// Sent at once.
     #[default]
     Realtime,

@@ -20,12 +20,12 @@ pub(super) enum Picture {
     /// A file, relative to the project or absolute.
     File(String),
     /// Evidence of a scenario, such as `{name, media_type, digest}`.
-    Kept(Kept),
+    Kept(StoredPicture),
 }
 
 /// Evidence; its other fields are ignored.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-pub(super) struct Kept {
+pub(super) struct StoredPicture {
     /// Digest of the content.
     #[schemars(with = "String")]
     digest: Digest,

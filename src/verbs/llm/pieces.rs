@@ -17,7 +17,7 @@ const SHOWN: usize = 40;
 
 /// A part of a text that is, or looks like, a JSON value.
 #[derive(Debug, PartialEq)]
-pub(super) enum Piece {
+pub(super) enum JsonPiece {
     /// A value; `repeats` a name in one object with another value.
     Value { value: Value, repeats: bool },
     /// A malformed value: the first name in it, and the position of the error.
@@ -28,8 +28,8 @@ pub(super) enum Piece {
 
 /// The objects and lists in a text.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
-    pub(super) list: Vec<Piece>,
+pub(super) struct JsonPieces {
+    pub(super) list: Vec<JsonPiece>,
     /// Their positions.
     pub(super) places: Vec<Range<usize>>,
     /// The text was too long to examine all of it.
@@ -37,14 +37,14 @@ pub(super) struct Pieces {
 }
 
 /// The piece that begins at a position, its length, and how many bytes were examined to find it.
-struct Read {
-    piece: Option<Piece>,
+struct PieceRead {
+    piece: Option<JsonPiece>,
     length: usize,
     work: usize,
 }
 
 /// The value of `text`, if it is exactly one value.
-pub(super) fn whole(text: &str) -> Option<Piece> {
+pub(super) fn whole(text: &str) -> Option<JsonPiece> {
     let text = text.trim();
     if let Ok(value) = serde_json::from_str(text) {
         return Some(whole_value(value, repeats(text)));
@@ -55,23 +55,23 @@ pub(super) fn whole(text: &str) -> Option<Piece> {
 }
 
 /// A value, unless it is nested too deeply.
-fn whole_value(value: Value, repeats: bool) -> Piece {
+fn whole_value(value: Value, repeats: bool) -> JsonPiece {
     if !is_deeper(&value, MAX_READ_DEPTH) {
-        return Piece::Value { value, repeats };
+        return JsonPiece::Value { value, repeats };
     }
     let name = value.as_object().and_then(|table| table.keys().next()).cloned();
-    Piece::Malformed { name, why: format!("the JSON is {}", nested(MAX_READ_DEPTH)) }
+    JsonPiece::Malformed { name, why: format!("the JSON is {}", nested(MAX_READ_DEPTH)) }
 }
 
 /// The objects and lists in `text`, except those inside others.
-pub(super) fn pieces(text: &str) -> Pieces {
-    let mut found = Pieces::default();
+pub(super) fn pieces(text: &str) -> JsonPieces {
+    let mut found = JsonPieces::default();
     let (mut at, mut work) = (0, 0);
     while let Some(start) = text[at..].find(['{', '[']) {
         let start = at + start;
-        let Read { piece, length, work: done } = read(text, start);
+        let PieceRead { piece, length, work: done } = read(text, start);
         work += done;
-        let last = matches!(piece, Some(Piece::Unfinished { .. }));
+        let last = matches!(piece, Some(JsonPiece::Unfinished { .. }));
         if let Some(piece) = piece {
             found.list.push(piece);
             found.places.push(start..start + length);
@@ -89,34 +89,38 @@ pub(super) fn pieces(text: &str) -> Pieces {
     found
 }
 
-fn read(text: &str, start: usize) -> Read {
+fn read(text: &str, start: usize) -> PieceRead {
     let rest = &text[start..];
     let name = name(rest);
     if name.is_none() && !may_begin(rest) {
-        return Read { piece: None, length: 1, work: 1 };
+        return PieceRead { piece: None, length: 1, work: 1 };
     }
     let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
     let error = match values.next() {
         Some(Ok(value)) => {
             let length = values.byte_offset();
             let repeats = repeats(&rest[..length]);
-            return Read { piece: Some(whole_value(value, repeats)), length, work: 2 * length };
+            return PieceRead { piece: Some(whole_value(value, repeats)), length, work: 2 * length };
         }
         Some(Err(error)) => error,
-        None => return Read { piece: None, length: 1, work: 1 },
+        None => return PieceRead { piece: None, length: 1, work: 1 },
     };
     if error.is_eof() {
-        return Read { piece: Some(Piece::Unfinished { name }), length: rest.len(), work: rest.len() };
+        return PieceRead {
+            piece: Some(JsonPiece::Unfinished { name }),
+            length: rest.len(),
+            work: rest.len(),
+        };
     }
     let broken = offset(rest, &error);
     let (inside, outside) = (extent(rest, true), extent(rest, false));
     let work = broken + 2 * inside.max(outside).unwrap_or(rest.len());
     if let Some((length, value)) = inside.and_then(|length| Some((length, repaired(&rest[..length])?))) {
-        return Read { piece: Some(whole_value(value, false)), length, work };
+        return PieceRead { piece: Some(whole_value(value, false)), length, work };
     }
     let why = complaint(text, start + broken, &error);
-    let piece = name.map(|name| Piece::Malformed { name: Some(name), why });
-    Read { piece, length: inside.max(outside).unwrap_or(1), work }
+    let piece = name.map(|name| JsonPiece::Malformed { name: Some(name), why });
+    PieceRead { piece, length: inside.max(outside).unwrap_or(1), work }
 }
 
 /// Whether a value can begin like this: prose has brackets as well.
@@ -209,21 +213,21 @@ fn complaint(text: &str, at: usize, error: &serde_json::Error) -> String {
 
 /// Whether an object in `text`, which is JSON, has two different values for the same name.
 fn repeats(text: &str) -> bool {
-    serde_json::from_str::<Once>(text).is_err()
+    serde_json::from_str::<UniqueKeys>(text).is_err()
 }
 
 /// A value whose objects have each name once, or several times with equal values.
-struct Once(Value);
+struct UniqueKeys(Value);
 
-impl<'de> Deserialize<'de> for Once {
+impl<'de> Deserialize<'de> for UniqueKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OnceVisitor).map(Self)
+        deserializer.deserialize_any(UniqueKeysVisitor).map(Self)
     }
 }
 
-struct OnceVisitor;
+struct UniqueKeysVisitor;
 
-impl<'de> Visitor<'de> for OnceVisitor {
+impl<'de> Visitor<'de> for UniqueKeysVisitor {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,7 +260,7 @@ impl<'de> Visitor<'de> for OnceVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(Once(item)) = items.next_element()? {
+        while let Some(UniqueKeys(item)) = items.next_element()? {
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -264,7 +268,7 @@ impl<'de> Visitor<'de> for OnceVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut table: HashMap<String, Value> = HashMap::new();
-        while let Some((name, Once(value))) = fields.next_entry::<String, Once>()? {
+        while let Some((name, UniqueKeys(value))) = fields.next_entry::<String, UniqueKeys>()? {
             if table.get(&name).is_some_and(|before| *before != value) {
                 return Err(Error::custom(format!("`{name}` has two values")));
             }
@@ -282,7 +286,7 @@ mod tests {
     fn values(text: &str) -> Vec<Value> {
         let values = pieces(text).list.into_iter();
         values
-            .filter_map(|piece| if let Piece::Value { value, .. } = piece { Some(value) } else { None })
+            .filter_map(|piece| if let JsonPiece::Value { value, .. } = piece { Some(value) } else { None })
             .collect()
     }
 
@@ -301,30 +305,30 @@ mod tests {
     fn small_slips_are_put_right() {
         let text = "{\"a\": \"one\ntwo\tthree\", \"b\": [1, 2, ], }";
         assert_eq!(values(text), [json!({"a": "one\ntwo\tthree", "b": [1, 2]})]);
-        assert_eq!(whole(text), Some(Piece::Value { value: values(text).remove(0), repeats: false }));
+        assert_eq!(whole(text), Some(JsonPiece::Value { value: values(text).remove(0), repeats: false }));
         assert_eq!(whole("{\"a\": 1} and"), None);
     }
 
     #[test]
     fn what_is_no_value_says_where_it_breaks() {
         let list = pieces("Well:\n{\"score\": 7 \"why\": \"fine\"}").list;
-        let [Piece::Malformed { name: Some(name), why }] = &list[..] else { panic!("{list:?}") };
+        let [JsonPiece::Malformed { name: Some(name), why }] = &list[..] else { panic!("{list:?}") };
         assert_eq!(name, "score");
         assert!(why.starts_with("the JSON breaks in line 2, column 13, at \"\\\"why\\\""), "{why}");
         for text in ["{score: 7}", "{'score': 7}"] {
             assert!(
-                matches!(&pieces(text).list[..], [Piece::Malformed { name: Some(name), .. }] if name == "score")
+                matches!(&pieces(text).list[..], [JsonPiece::Malformed { name: Some(name), .. }] if name == "score")
             );
         }
         assert_eq!(
             pieces("{\"list\": [{\"a\": 7}, {\"b").list,
-            [Piece::Unfinished { name: Some("list".to_owned()) }]
+            [JsonPiece::Unfinished { name: Some("list".to_owned()) }]
         );
     }
 
     #[test]
     fn a_name_with_two_values_is_seen() {
-        let repeats = |text: &str| matches!(whole(text), Some(Piece::Value { repeats: true, .. }));
+        let repeats = |text: &str| matches!(whole(text), Some(JsonPiece::Value { repeats: true, .. }));
         assert!(repeats("{\"score\": 0, \"score\": 100}") && repeats("[{\"a\": {\"b\": 1, \"b\": 2}}]"));
         assert!(!repeats("{\"score\": 0, \"why\": {\"score\": 100}, \"x\": null}"));
     }

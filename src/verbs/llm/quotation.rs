@@ -3,13 +3,13 @@
 
 use std::collections::HashSet;
 
-use super::finding::differ;
-use super::pieces::{self, Piece};
+use super::json_extract::differ;
+use super::pieces::{self, JsonPiece};
 use crate::llm::ModelRequest;
 use crate::value::Value;
 
 /// The number of consecutive words that are compared.
-const RUN: usize = 3;
+const WORDS_IN_A_ROW: usize = 3;
 /// The maximum number of words of a value that are compared.
 const MOST_WORDS: usize = 2000;
 
@@ -17,12 +17,12 @@ const MOST_WORDS: usize = 2000;
 /// or in similar words.
 pub(super) fn is_quoted(request: &ModelRequest, value: &Value, text: &str) -> bool {
     let text = squeezed(text);
-    let said = Said::of(value);
+    let said = QuotedWords::of(value);
     let contents = request.messages.iter().map(|message| message.content.as_str());
     contents.chain(request.system.as_deref()).any(|content| {
         let is_equal = |content: &str| {
             let mut pieces = pieces::pieces(content).list.into_iter();
-            pieces.any(|piece| matches!(piece, Piece::Value { value: whole, .. } if has(&whole, value)))
+            pieces.any(|piece| matches!(piece, JsonPiece::Value { value: whole, .. } if has(&whole, value)))
         };
         squeezed(content).contains(&text)
             || is_equal(content)
@@ -63,14 +63,14 @@ fn squeezed(text: &str) -> String {
 }
 
 /// The words of a value, independent of their notation.
-struct Said {
+struct QuotedWords {
     /// Names and the values below them, as words.
     fields: Vec<Vec<String>>,
     /// The runs of words of its longer texts.
     runs: HashSet<Vec<String>>,
 }
 
-impl Said {
+impl QuotedWords {
     fn of(value: &Value) -> Self {
         let mut said = Self { fields: Vec::new(), runs: HashSet::new() };
         said.add(None, value);
@@ -85,8 +85,8 @@ impl Said {
             Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 let mut of_value: Vec<String> = words(&text).take(MOST_WORDS).collect();
-                if of_value.len() > RUN {
-                    self.runs.extend(of_value.windows(RUN).map(<[_]>::to_vec));
+                if of_value.len() > WORDS_IN_A_ROW {
+                    self.runs.extend(of_value.windows(WORDS_IN_A_ROW).map(<[_]>::to_vec));
                 } else {
                     let mut field: Vec<String> = name.map(words).into_iter().flatten().collect();
                     field.append(&mut of_value);
@@ -98,7 +98,7 @@ impl Said {
 
     /// Whether `content` has the same words: each short field, and half of the word runs of the longer texts.
     fn is_in(&self, content: &str) -> bool {
-        let is_short = self.fields.iter().map(Vec::len).sum::<usize>() <= RUN;
+        let is_short = self.fields.iter().map(Vec::len).sum::<usize>() <= WORDS_IN_A_ROW;
         if self.runs.is_empty() && is_short {
             return false;
         }
@@ -106,7 +106,7 @@ impl Said {
         if self.runs.is_empty() {
             return self.fields.iter().all(|field| all.windows(field.len().max(1)).any(|run| run == field));
         }
-        let there: HashSet<&[String]> = all.windows(RUN).collect();
+        let there: HashSet<&[String]> = all.windows(WORDS_IN_A_ROW).collect();
         let known = self.runs.iter().filter(|run| there.contains(run.as_slice())).count();
         known * 2 >= self.runs.len()
     }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::begun::Begun;
-use super::edits::Edits;
-use super::finding::{Ambiguous, Found, Reading};
-use super::notes::Notes;
-use super::{Format, Mode, Plan};
+use super::batch_cursor::BatchCursor;
+use super::continuation::PartialReplies;
+use super::edits::EditAnswer;
+use super::json_extract::{AmbiguousAnswer, Extracted, Extraction};
+use super::{AnswerFormat, AskMode, LlmJob};
 use crate::llm::registry::Model;
 use crate::llm::{
     BatchOptions, CallContext, ChatMessage, ModelRequest, ModelResponse, Models, QueueMemory, StopReason,
@@ -19,7 +19,7 @@ use crate::llm::{
 use crate::meter::Meter;
 use crate::schema::Schema;
 use crate::value::Value;
-use crate::verb::{Class, Context, Failure, Note, Purse};
+use crate::verb::{AttemptBudget, Class, Context, Failure, Note};
 
 /// The maximum number of continuations of a reply that reached the token limit.
 pub(super) const CONTINUATIONS: usize = 3;
@@ -32,24 +32,24 @@ const CONTINUE: &str = "Your answer was cut off. Go on exactly where it stopped:
 pub(super) struct Session<'a> {
     models: &'a Models,
     cx: &'a Context,
-    format: Format,
-    ambiguous: Ambiguous,
+    format: AnswerFormat,
+    ambiguous: AmbiguousAnswer,
     /// Whether answers are passed on while they arrive: with several samples the pieces would be mixed.
     live: bool,
     role: &'a str,
     /// The tree that an answer changes, if any.
-    edits: Option<&'a Arc<Edits>>,
-    purse: Purse,
+    edits: Option<&'a Arc<EditAnswer>>,
+    purse: AttemptBudget,
     /// The cost of the first call of a sample: the maximum of all samples.
     first: Mutex<Option<Meter>>,
     /// The positions of its requests in batches, if batches are used.
-    notes: Option<Notes>,
+    batch_cursor: Option<BatchCursor>,
     /// The partial answers, if batches are not used.
-    begun: Option<Begun>,
+    partial: Option<PartialReplies>,
 }
 
 /// The request to one model, the same for all samples.
-pub(super) struct Asked<'a> {
+pub(super) struct ModelQuestion<'a> {
     pub(super) request: &'a ModelRequest,
     pub(super) model: &'a Model,
     /// The schema for answers.
@@ -66,27 +66,39 @@ pub(super) struct Reply {
 
 /// A reply that is being assembled.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Parts {
+pub(super) struct ReplyParts {
     text: String,
     last: String,
     usage: TokenUsage,
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(models: &'a Models, cx: &'a Context, plan: &'a Plan) -> Self {
+    pub(super) fn new(models: &'a Models, cx: &'a Context, plan: &'a LlmJob) -> Self {
         let live = plan.samples == 1;
-        let notes = (plan.mode == Mode::Batch).then(|| Notes::of(cx));
-        let begun = notes.is_none().then(|| Begun::of(cx));
-        let purse = Purse::new(cx);
+        let notes = (plan.mode == AskMode::Batch).then(|| BatchCursor::of(cx));
+        let begun = notes.is_none().then(|| PartialReplies::of(cx));
+        let purse = AttemptBudget::new(cx);
         let (format, ambiguous) = (plan.format, plan.ambiguous);
         let (role, first) = (plan.role.as_str(), Mutex::default());
         let edits = plan.edits.as_ref();
-        Self { models, cx, format, ambiguous, live, role, edits, purse, first, notes, begun }
+        Self {
+            models,
+            cx,
+            format,
+            ambiguous,
+            live,
+            role,
+            edits,
+            purse,
+            first,
+            batch_cursor: notes,
+            partial: begun,
+        }
     }
 
     /// Ends a failed attempt: saves what the next one needs, and reports which batches continue without it.
     pub(super) async fn close(&self, failure: &Failure) {
-        let Some(notes) = &self.notes else { return };
+        let Some(notes) = &self.batch_cursor else { return };
         notes.close().await;
         if failure.class == Class::Cancelled {
             for place in notes.places().iter().filter(|place| self.models.leave(place)) {
@@ -100,7 +112,7 @@ impl<'a> Session<'a> {
     pub(super) fn end(&self) -> (Meter, Meter) {
         let mut spent = self.purse.spent();
         // Requests in a batch are not lost: the next attempt fetches and pays for them.
-        if self.notes.is_some() {
+        if self.batch_cursor.is_some() {
             return (spent, Meter::new());
         }
         if let Some(first) = self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -127,8 +139,8 @@ impl<'a> Session<'a> {
     }
 
     /// Requests sample number `sample` and continues it until it is complete.
-    pub(super) async fn reply(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
-        if let Some(value) = self.begun.as_ref().and_then(|begun| begun.whole(asked.request, sample)) {
+    pub(super) async fn reply(&self, asked: &ModelQuestion<'_>, sample: u32) -> Result<Reply, Failure> {
+        if let Some(value) = self.partial.as_ref().and_then(|begun| begun.whole(asked.request, sample)) {
             self.say(format!("sample {sample} was already answered"));
             return Ok(Reply { value });
         }
@@ -136,16 +148,16 @@ impl<'a> Session<'a> {
             Ok(reply) => self.applied(reply).await,
             failed => failed,
         };
-        if let (Ok(reply), Some(begun), false) = (&reply, &self.begun, self.live) {
+        if let (Ok(reply), Some(begun), false) = (&reply, &self.partial, self.live) {
             begun.end((asked.request, sample), &reply.value, &self.purse).await?;
         }
         if let Err(failure) = &reply
             && matches!(failure.class, Class::Rejected | Class::Refused)
         {
-            if let Some(notes) = &self.notes {
+            if let Some(notes) = &self.batch_cursor {
                 notes.drop_sample(sample);
             }
-            if let Some(begun) = &self.begun {
+            if let Some(begun) = &self.partial {
                 begun.drop_sample(sample, &self.purse).await;
             }
         }
@@ -162,8 +174,8 @@ impl<'a> Session<'a> {
         Ok(Reply { value })
     }
 
-    async fn whole(&self, asked: &Asked<'_>, sample: u32) -> Result<Reply, Failure> {
-        let begun = self.begun.as_ref().and_then(|begun| begun.find(asked.request, sample));
+    async fn whole(&self, asked: &ModelQuestion<'_>, sample: u32) -> Result<Reply, Failure> {
+        let begun = self.partial.as_ref().and_then(|begun| begun.find(asked.request, sample));
         let mut further = begun.as_ref().map(|parts| continued(asked.request, &parts.text));
         if begun.is_some() {
             self.say("continuing a partial answer".to_owned());
@@ -194,7 +206,7 @@ impl<'a> Session<'a> {
             }
             // Providers strip or refuse white space at the end of a model's turn: the model writes it again.
             parts.text.truncate(parts.text.trim_end().len());
-            if let Some(begun) = &self.begun {
+            if let Some(begun) = &self.partial {
                 begun.keep((asked.request, sample), &parts, &self.purse).await?;
             }
             further = Some(continued(asked.request, &parts.text));
@@ -212,18 +224,18 @@ impl<'a> Session<'a> {
     async fn ask(
         &self,
         request: &ModelRequest,
-        asked: &Asked<'_>,
+        asked: &ModelQuestion<'_>,
         (sample, again): (u32, bool),
     ) -> Result<(ModelResponse, Meter), Failure> {
         let model = asked.model;
-        if self.cx.progress.is_heard() {
+        if self.cx.progress.is_observed() {
             self.say(asking_line(request, model));
         }
         let at = format!("{}@{}.{sample}", self.cx.address, self.cx.attempt);
         let suffix = if again { "-again" } else { "" };
         let idempotency_key = format!("{}-{sample}{suffix}", self.cx.idempotency_key);
         let chunk = |text: &str| {
-            if self.live && self.cx.progress.is_heard() {
+            if self.live && self.cx.progress.is_observed() {
                 self.cx.progress.note(Note::Chunk { text: text.to_owned() });
             }
         };
@@ -240,7 +252,7 @@ impl<'a> Session<'a> {
             budget: &covered,
             elsewhere: asked.elsewhere,
             clock: &*self.cx.clock,
-            batch: self.notes.as_ref().map(|notes| BatchOptions {
+            batch: self.batch_cursor.as_ref().map(|notes| BatchOptions {
                 sample,
                 again,
                 places: notes,
@@ -252,7 +264,7 @@ impl<'a> Session<'a> {
             Ok((answer, spent)) => {
                 let spent = paid(&spent);
                 covered.settle(&spent);
-                if self.cx.progress.is_heard() {
+                if self.cx.progress.is_observed() {
                     self.say(answer_line(&answer, model, &spent));
                 }
                 Ok((answer, spent))
@@ -273,38 +285,38 @@ impl<'a> Session<'a> {
     /// The output of `parts`, or `None` if the reply must be continued.
     fn read(
         &self,
-        parts: &Parts,
+        parts: &ReplyParts,
         answer: &ModelResponse,
-        asked: &Asked<'_>,
+        asked: &ModelQuestion<'_>,
     ) -> Result<Option<Value>, Failure> {
         let cut_off = answer.stop == StopReason::Length;
-        if self.format != Format::Json {
+        if self.format != AnswerFormat::Json {
             // A truncated plain text is accepted: its limit was set by the author, and `stop` reports it.
-            let meant = self.format == Format::Text && asked.request.max_tokens.is_some();
+            let meant = self.format == AnswerFormat::Text && asked.request.max_tokens.is_some();
             return Ok((!cut_off || meant).then(|| parts.output(answer)));
         }
-        let reading = Reading {
+        let reading = Extraction {
             schema: asked.schema,
             ambiguous: self.ambiguous,
             ended: !cut_off,
             asked: Some(asked.request),
         };
         let found = match reading.read(&parts.text) {
-            Found::Fits(value) => return Ok(Some(value)),
+            Extracted::Fits(value) => return Ok(Some(value)),
             found => found,
         };
         // A model that starts over instead of continuing has the whole answer in its last part. For a judge,
         // the last part may be inside a quotation.
-        let again = asked.schema.is_some() && self.ambiguous == Ambiguous::Last;
-        if let (true, Found::Fits(value)) = (again, reading.read(&parts.last)) {
+        let again = asked.schema.is_some() && self.ambiguous == AmbiguousAnswer::Last;
+        if let (true, Extracted::Fits(value)) = (again, reading.read(&parts.last)) {
             return Ok(Some(value));
         }
         if cut_off {
             return Ok(None);
         }
         let violations = match found {
-            Found::Breaks(violations) => violations,
-            Found::Unfinished => vec!["the JSON value does not end".to_owned()],
+            Extracted::Breaks(violations) => violations,
+            Extracted::Unfinished => vec!["the JSON value does not end".to_owned()],
             _ => vec!["there is no JSON value in the answer".to_owned()],
         };
         let more = if violations.len() > 1 {
@@ -324,7 +336,7 @@ impl QueueMemory for Session<'_> {
     /// For requests in a batch, the position is saved.
     fn keep(&self, waiting: bool) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            match &self.begun {
+            match &self.partial {
                 Some(begun) => begun.wait(waiting, &self.purse).await,
                 None => Ok(()),
             }
@@ -332,7 +344,7 @@ impl QueueMemory for Session<'_> {
     }
 }
 
-impl Parts {
+impl ReplyParts {
     fn add(&mut self, answer: &ModelResponse) {
         self.usage.absorb(&answer.usage);
         let fresh = &answer.text[overlap(&self.text, &answer.text)..];

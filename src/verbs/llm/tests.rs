@@ -58,6 +58,6 @@ async fn a_missing_key_names_its_variable() {
 fn the_example_is_a_step() {
     let example: toml::Table = toml::from_str(Llm::EXAMPLE).unwrap();
     let with = serde_json::to_value(&example["steps"]["verdict"]["llm"]).unwrap();
-    let with: With = serde_json::from_value(with).unwrap();
+    let with: LlmInput = serde_json::from_value(with).unwrap();
     assert!(<Llm as Verb>::refusals(&with).is_empty());
 }

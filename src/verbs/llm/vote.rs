@@ -17,7 +17,7 @@ pub(super) enum Vote {
 
 /// The outcome of a vote.
 #[derive(Debug, PartialEq)]
-pub(super) struct Decided {
+pub(super) struct VoteResult {
     /// Index of the winning sample.
     pub(super) winner: usize,
     /// Median: largest minus smallest number. Majority: the share of other answers, 0 to 1.
@@ -25,7 +25,7 @@ pub(super) struct Decided {
 }
 
 /// Chooses among `values`, which is not empty, by the field or JSON Pointer `on`.
-pub(super) fn decide(vote: Vote, on: Option<&str>, values: &[Value]) -> Result<Decided, Failure> {
+pub(super) fn decide(vote: Vote, on: Option<&str>, values: &[Value]) -> Result<VoteResult, Failure> {
     let votes = values.iter().map(|value| field(value, on)).collect::<Result<Vec<_>, _>>()?;
     match vote {
         Vote::Median => median(&votes),
@@ -43,7 +43,7 @@ fn field<'a>(value: &'a Value, on: Option<&str>) -> Result<&'a Value, Failure> {
     })
 }
 
-fn median(votes: &[&Value]) -> Result<Decided, Failure> {
+fn median(votes: &[&Value]) -> Result<VoteResult, Failure> {
     let number = |(i, vote): (usize, &&Value)| {
         vote.as_f64().map(|number| (number, i)).ok_or_else(|| {
             Failure::rejected(format!("there is no median of {}", canonical(vote)))
@@ -53,10 +53,10 @@ fn median(votes: &[&Value]) -> Result<Decided, Failure> {
     let mut numbers = votes.iter().enumerate().map(number).collect::<Result<Vec<_>, _>>()?;
     numbers.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let spread = numbers[numbers.len() - 1].0 - numbers[0].0;
-    Ok(Decided { winner: numbers[(numbers.len() - 1) / 2].1, spread: json!(spread) })
+    Ok(VoteResult { winner: numbers[(numbers.len() - 1) / 2].1, spread: json!(spread) })
 }
 
-fn majority(votes: &[&Value]) -> Decided {
+fn majority(votes: &[&Value]) -> VoteResult {
     let words: Vec<String> = votes.iter().map(|vote| canonical(vote)).collect();
     let agreeing = |word: &String| words.iter().filter(|other| *other == word).count();
     let mut winner = 0;
@@ -67,7 +67,7 @@ fn majority(votes: &[&Value]) -> Decided {
     }
     let against = u32::try_from(words.len() - agreeing(&words[winner])).unwrap_or(u32::MAX);
     let all = u32::try_from(words.len()).unwrap_or(u32::MAX);
-    Decided { winner, spread: json!(f64::from(against) / f64::from(all)) }
+    VoteResult { winner, spread: json!(f64::from(against) / f64::from(all)) }
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     fn the_median_is_a_real_sample() {
         let values = [json!({"score": 90}), json!({"score": 20}), json!({"score": 70}), json!({"score": 80})];
         let decided = decide(Vote::Median, Some("score"), &values).unwrap();
-        assert_eq!(decided, Decided { winner: 2, spread: json!(70.0) });
+        assert_eq!(decided, VoteResult { winner: 2, spread: json!(70.0) });
         let failure = decide(Vote::Median, Some("/score"), &[json!({"score": "high"})]).unwrap_err();
         assert!(failure.message.contains("no median of \"high\""), "{failure}");
         assert!(decide(Vote::Median, Some("grade"), &values).unwrap_err().message.contains("no `grade`"));
@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn the_majority_wins_and_the_first_of_equals() {
         let values = [json!("no"), json!("yes"), json!("yes"), json!("no")];
-        assert_eq!(decide(Vote::Majority, None, &values).unwrap(), Decided { winner: 0, spread: json!(0.5) });
+        assert_eq!(
+            decide(Vote::Majority, None, &values).unwrap(),
+            VoteResult { winner: 0, spread: json!(0.5) }
+        );
         assert_eq!(decide(Vote::Majority, None, &values[..3]).unwrap().winner, 1);
     }
 }

@@ -9,22 +9,22 @@ use crate::scenario::{Scenario, ScenarioSource, credentials};
 use crate::secrets::EnvSecrets;
 use crate::value::Value;
 use crate::verb::{Context, Failure, SecretText, Secrets};
-use crate::verbs::scenario_load::Written;
+use crate::verbs::scenario_load::CredentialedScenarios;
 
 /// Cache of scenario files that were read again, by location.
 #[derive(Default)]
 pub(super) struct Literals {
-    read: Mutex<HashMap<PathBuf, Arc<Files>>>,
+    read: Mutex<HashMap<PathBuf, Arc<RestoredFiles>>>,
 }
 
 /// Scenario files, and the credentials in all of them: the program may show those of one scenario in another.
-struct Files {
-    written: Written,
+struct RestoredFiles {
+    written: CredentialedScenarios,
     credentials: Arc<dyn Secrets>,
 }
 
 /// The values that must be masked while a scenario is run.
-pub(super) struct Hidden {
+pub(super) struct HiddenValues {
     /// The secrets of the run, and those in the files of the scenario.
     pub(super) secrets: Arc<dyn Secrets>,
     /// Those in the files, if any.
@@ -33,9 +33,15 @@ pub(super) struct Hidden {
 
 impl Literals {
     /// Puts the removed credentials back into `scenario`, and returns the values to mask.
-    pub(super) async fn restore(&self, scenario: &mut Scenario, cx: &Context) -> Result<Hidden, Failure> {
+    pub(super) async fn restore(
+        &self,
+        scenario: &mut Scenario,
+        cx: &Context,
+    ) -> Result<HiddenValues, Failure> {
         let secrets = cx.secrets.clone();
-        let Some(source) = scenario.source.take() else { return Ok(Hidden { secrets, credentials: None }) };
+        let Some(source) = scenario.source.take() else {
+            return Ok(HiddenValues { secrets, credentials: None });
+        };
         let files = self.files(&source, scenario, cx).await?;
         let written = files.written.scenarios.iter().find(|written| written.id == scenario.id);
         // The same files were read differently by another version of Atoll.
@@ -43,8 +49,8 @@ impl Literals {
             return Err(changed(scenario, "is read in another way now"));
         }
         let credentials = files.credentials.clone();
-        let secrets = Arc::new(Also { secrets, credentials: credentials.clone() });
-        Ok(Hidden { secrets, credentials: Some(credentials) })
+        let secrets = Arc::new(CombinedSecrets { secrets, credentials: credentials.clone() });
+        Ok(HiddenValues { secrets, credentials: Some(credentials) })
     }
 
     /// Loads the files of `source`, if they are unchanged.
@@ -53,16 +59,16 @@ impl Literals {
         source: &ScenarioSource,
         scenario: &Scenario,
         cx: &Context,
-    ) -> Result<Arc<Files>, Failure> {
+    ) -> Result<Arc<RestoredFiles>, Failure> {
         let place = cx.workspace.project.join(&source.path);
         let known = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |written: &Written| difference(source, scenario, written).is_none();
+        let fits = |written: &CredentialedScenarios| difference(source, scenario, written).is_none();
         let earlier = known().get(&place).cloned();
         if let Some(files) = earlier.filter(|files| fits(&files.written)) {
             return Ok(files);
         }
         let (dir, shown) = (place.clone(), source.path.clone());
-        let read = tokio::task::spawn_blocking(move || Written::read(&dir, &shown)).await;
+        let read = tokio::task::spawn_blocking(move || CredentialedScenarios::read(&dir, &shown)).await;
         let read = read.map_err(|e| changed(scenario, &format!("cannot be read: {e}")))?;
         let written = read.map_err(|e| changed(scenario, &format!("cannot be read: {}", e.message)))?;
         if let Some(what) = difference(source, scenario, &written) {
@@ -71,14 +77,18 @@ impl Literals {
         let values = written.scenarios.iter().flat_map(credentials::values);
         let values = values.enumerate().map(|(n, value)| (n.to_string(), value));
         let credentials = Arc::new(EnvSecrets::from_values(values));
-        let files = Arc::new(Files { written, credentials });
+        let files = Arc::new(RestoredFiles { written, credentials });
         known().insert(place, files.clone());
         Ok(files)
     }
 }
 
 /// A description of the first change in the files of a scenario.
-fn difference(source: &ScenarioSource, scenario: &Scenario, written: &Written) -> Option<String> {
+fn difference(
+    source: &ScenarioSource,
+    scenario: &Scenario,
+    written: &CredentialedScenarios,
+) -> Option<String> {
     match written.digest(&scenario.file) {
         None => Some("does not exist anymore".to_owned()),
         Some(digest) if digest != source.digest => Some("has changed".to_owned()),
@@ -99,12 +109,12 @@ fn changed(scenario: &Scenario, what: &str) -> Failure {
 }
 
 /// The secrets of the run, and additional values to mask.
-struct Also {
+struct CombinedSecrets {
     secrets: Arc<dyn Secrets>,
     credentials: Arc<dyn Secrets>,
 }
 
-impl Secrets for Also {
+impl Secrets for CombinedSecrets {
     fn get(&self, name: &str) -> Option<SecretText> {
         self.secrets.get(name)
     }

@@ -11,7 +11,7 @@ use crate::value::{Digest, Value};
 /// The grouping of questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
+pub enum QuestionScope {
     /// One question for each open step, and one for the criteria of the scenario.
     #[default]
     Step,
@@ -23,7 +23,7 @@ pub enum Ask {
 
 /// A question for a judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Question {
+pub struct JudgeQuestion {
     /// Key: the scenario and the step, such as `list-items#2`.
     pub key: String,
     /// Mark that ends the evidence in a prompt: 20 digits of the digest of everything shown. A program cannot
@@ -35,14 +35,14 @@ pub struct Question {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criteria: Option<String>,
     /// Evidence: requests and answers, in order.
-    pub steps: Vec<Evidence>,
+    pub steps: Vec<StepEvidence>,
     /// Expectations to judge.
-    pub asks: Vec<Expectation>,
+    pub asks: Vec<JudgedExpectation>,
 }
 
 /// A step in the evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Evidence {
+pub struct StepEvidence {
     /// Description of the step.
     pub description: String,
     /// Request; empty if nothing was sent.
@@ -50,12 +50,12 @@ pub struct Evidence {
     /// Answer; empty if there is none.
     pub observed: String,
     /// Captured values.
-    pub captures: Vec<Kept>,
+    pub captures: Vec<KeptValue>,
 }
 
 /// A captured value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Kept {
+pub struct KeptValue {
     /// Name of the variable.
     pub name: String,
     /// Captured value.
@@ -64,7 +64,7 @@ pub struct Kept {
 
 /// One expectation to judge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Expectation {
+pub struct JudgedExpectation {
     /// Key: the scenario, and the step or `all`.
     pub key: String,
     /// Position of its step in `steps`, from 1; null for all steps together.
@@ -84,30 +84,30 @@ const OBSERVED: usize = 1200;
 
 /// The options for making questions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asking<'a> {
+pub(super) struct QuestionBuilder<'a> {
     pub(super) seen: &'a Observation,
     /// Whether the criteria are a separate question.
     pub(super) criteria: bool,
 }
 
 /// The open questions of `seen`. If its setup failed, nothing was run, so there is nothing to judge.
-pub(super) fn questions(seen: &Observation, ask: Ask, criteria: bool) -> Vec<Question> {
-    let asking = Asking { seen, criteria };
+pub(super) fn questions(seen: &Observation, ask: QuestionScope, criteria: bool) -> Vec<JudgeQuestion> {
+    let asking = QuestionBuilder { seen, criteria };
     match ask {
         _ if !seen.setup_ok => Vec::new(),
-        Ask::None => Vec::new(),
-        Ask::Scenario => asking.at_once().into_iter().collect(),
-        Ask::Step => asking.one_by_one(),
+        QuestionScope::None => Vec::new(),
+        QuestionScope::Scenario => asking.at_once().into_iter().collect(),
+        QuestionScope::Step => asking.one_by_one(),
     }
 }
 
-impl Asking<'_> {
+impl QuestionBuilder<'_> {
     fn open(&self) -> impl Iterator<Item = (usize, &StepSeen)> {
         self.seen.steps.iter().enumerate().filter(|(_, step)| step.decided == StepDecision::Open)
     }
 
     /// A question for each step, and one for the criteria.
-    fn one_by_one(&self) -> Vec<Question> {
+    fn one_by_one(&self) -> Vec<JudgeQuestion> {
         let of_step = |(at, step): (usize, &StepSeen)| {
             let before: Vec<&StepSeen> = self.seen.setup.iter().chain(&self.seen.steps[..at]).collect();
             let before = &before[before.len().saturating_sub(BEFORE)..];
@@ -123,30 +123,35 @@ impl Asking<'_> {
     }
 
     /// One question about everything.
-    fn at_once(&self) -> Option<Question> {
+    fn at_once(&self) -> Option<JudgeQuestion> {
         let place = |at: usize| self.seen.setup.len() + at + 1;
         let asks = self.open().map(|(at, step)| self.expectation(step, place(at)));
-        let asks: Vec<Expectation> = asks.chain(self.all()).collect();
+        let asks: Vec<JudgedExpectation> = asks.chain(self.all()).collect();
         let evidence =
             |step: &StepSeen| if step.decided == StepDecision::Open { whole(step) } else { short(step) };
         let steps = self.seen.setup.iter().map(short).chain(self.seen.steps.iter().map(evidence));
         (!asks.is_empty()).then(|| self.question(self.seen.id.clone(), steps.collect(), asks))
     }
 
-    fn expectation(&self, step: &StepSeen, place: usize) -> Expectation {
+    fn expectation(&self, step: &StepSeen, place: usize) -> JudgedExpectation {
         let blank = step.expect.trim().is_empty();
         let expect = if blank { String::new() } else { step.expect.clone() };
         let of_criteria = if self.context().is_some() { self.seen.named.as_slice() } else { &[] };
         let mut named = step.named.clone();
         named.extend(of_criteria.iter().filter(|value| !step.named.contains(value)).cloned());
-        Expectation { key: format!("{}#{}", self.seen.id, step.index), step: Some(place), expect, named }
+        JudgedExpectation {
+            key: format!("{}#{}", self.seen.id, step.index),
+            step: Some(place),
+            expect,
+            named,
+        }
     }
 
     /// The criteria as a separate question.
-    fn all(&self) -> Option<Expectation> {
+    fn all(&self) -> Option<JudgedExpectation> {
         let expect = self.stated().filter(|_| self.criteria)?;
         let named = self.seen.named.clone();
-        Some(Expectation { key: format!("{}#all", self.seen.id), step: None, expect, named })
+        Some(JudgedExpectation { key: format!("{}#all", self.seen.id), step: None, expect, named })
     }
 
     /// The criteria, if they are only context for the questions.
@@ -159,17 +164,17 @@ impl Asking<'_> {
         (!criteria.trim().is_empty()).then(|| criteria.clone())
     }
 
-    fn question(&self, key: String, steps: Vec<Evidence>, asks: Vec<Expectation>) -> Question {
+    fn question(&self, key: String, steps: Vec<StepEvidence>, asks: Vec<JudgedExpectation>) -> JudgeQuestion {
         let (about, criteria) = (self.seen.description.clone(), self.context());
         let mark = mark(&about, criteria.as_deref(), &steps, &asks);
-        Question { key, mark, about, criteria, steps, asks }
+        JudgeQuestion { key, mark, about, criteria, steps, asks }
     }
 }
 
 /// A digest of everything shown, and nothing else. The same behaviour has the same mark in every scenario and
 /// every run, so that a recorded verdict is found again.
-fn mark(about: &str, criteria: Option<&str>, steps: &[Evidence], asks: &[Expectation]) -> String {
-    let bare = |ask: &Expectation| match ask.named.as_slice() {
+fn mark(about: &str, criteria: Option<&str>, steps: &[StepEvidence], asks: &[JudgedExpectation]) -> String {
+    let bare = |ask: &JudgedExpectation| match ask.named.as_slice() {
         [] => json!([ask.step, ask.expect]),
         named => json!([ask.step, ask.expect, named]),
     };
@@ -183,10 +188,10 @@ fn mark(about: &str, criteria: Option<&str>, steps: &[Evidence], asks: &[Expecta
     digits
 }
 
-fn whole(step: &StepSeen) -> Evidence {
+fn whole(step: &StepSeen) -> StepEvidence {
     let captures =
-        step.captures.iter().map(|kept| Kept { name: kept.name.clone(), value: kept.value.clone() });
-    Evidence {
+        step.captures.iter().map(|kept| KeptValue { name: kept.name.clone(), value: kept.value.clone() });
+    StepEvidence {
         description: step.description.clone(),
         sent: step.sent.as_ref().map(|sent| sent.text.clone()).unwrap_or_default(),
         observed: step.observed.as_ref().map(|observed| observed.text.clone()).unwrap_or_default(),
@@ -194,10 +199,10 @@ fn whole(step: &StepSeen) -> Evidence {
     }
 }
 
-fn short(step: &StepSeen) -> Evidence {
+fn short(step: &StepSeen) -> StepEvidence {
     let cut = |text: String, chars: usize| head_text(&text, chars).unwrap_or(text);
-    let Evidence { description, sent, observed, captures } = whole(step);
-    Evidence { description, sent: cut(sent, SENT), observed: cut(observed, OBSERVED), captures }
+    let StepEvidence { description, sent, observed, captures } = whole(step);
+    StepEvidence { description, sent: cut(sent, SENT), observed: cut(observed, OBSERVED), captures }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Shell for RunningService {
             let spec = TerminalSpec { line, env, columns: size.columns.get(), rows: size.rows.get() };
             let opened = RunningService::terminal(self, spec).await;
             let terminal = opened.map_err(|failure| ShellError(failure.message))?;
-            Ok(Box::new(Held(terminal)) as Box<dyn scenario::ServiceTerminal>)
+            Ok(Box::new(HeldTerminal(terminal)) as Box<dyn scenario::ServiceTerminal>)
         })
     }
 
@@ -72,9 +72,9 @@ impl Shell for RunningService {
 }
 
 /// A terminal inside a service.
-struct Held(service::TerminalHandle);
+struct HeldTerminal(service::TerminalHandle);
 
-impl scenario::ServiceTerminal for Held {
+impl scenario::ServiceTerminal for HeldTerminal {
     fn send(&mut self, bytes: Vec<u8>) {
         self.0.send(service::TerminalInput::Bytes(bytes));
     }

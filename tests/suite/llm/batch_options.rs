@@ -82,7 +82,7 @@ async fn a_request_of_a_batch_without_a_limit_is_paid_for_with_the_longest_answe
     for (dollars, batches) in [(longest / 2.0, 1), (longest * 1.1, 2)] {
         let (bureau, (paying, _)) = (bureau().await, purse(dollars));
         let mut attempt = Attempt::new(0);
-        attempt.step.cx.funds = paying.cx.funds;
+        attempt.step.cx.budget = paying.cx.budget;
         let outcome = attempt.ask(&bureau.models(1, &CassetteMode::Off), &with).await;
         assert_eq!(bureau.batches().len(), batches);
         match outcome {

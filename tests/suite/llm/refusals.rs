@@ -7,7 +7,7 @@ use std::time::Duration;
 use atoll::clock::{Clock, Millis, Sleep};
 use atoll::llm::CassetteMode;
 use atoll::meter::Meter;
-use atoll::verb::{Class, Failure, Funds};
+use atoll::verb::{BudgetSource, Class, Failure};
 use serde_json::{Value, json};
 
 use super::behaviours::{ANTHROPIC, GEMINI, OLLAMA, OPENAI, RESPONSES, asked, asked_for};
@@ -114,7 +114,7 @@ async fn an_option_that_is_refused_is_left_out_and_that_is_said() {
 pub(super) fn purse(dollars: f64) -> (Step, Arc<Mutex<Vec<f64>>>) {
     let (mut step, claims): (_, Arc<Mutex<Vec<f64>>>) = (Step::new(), Arc::default());
     let asked = claims.clone();
-    step.cx.funds = Funds::new(Meter::new(), move |more| {
+    step.cx.budget = BudgetSource::new(Meter::new(), move |more| {
         let mut asked = asked.lock().unwrap();
         let fits = asked.iter().sum::<f64>() + more.get("usd") <= dollars;
         if fits {

@@ -13,7 +13,7 @@ use atoll::chromium::{Chromium, ChromiumSettings};
 use atoll::scenario::{Evidences, Observation, Scenario, StepSeen, TestEnvironment, Variables, run};
 use atoll::system_clock::SystemClock;
 use atoll::value::BlobRef;
-use atoll::verbs::chromium::Pages;
+use atoll::verbs::chromium::ChromiumPages;
 
 /// Whether `what` is required, so that its absence is a failure.
 pub fn required(what: &str) -> bool {
@@ -62,7 +62,7 @@ pub async fn browse(
 ) -> Observation {
     // Values in a pipeline are JSON: a scenario must survive the round trip.
     let scenario: Scenario = serde_json::from_value(serde_json::to_value(scenario).unwrap()).unwrap();
-    let pages = Pages(chromium.clone());
+    let pages = ChromiumPages(chromium.clone());
     let stage = TestEnvironment {
         target: Some(target),
         browsers: Some(&pages),

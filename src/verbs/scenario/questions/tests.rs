@@ -1,9 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::verbs::as_expressions::{eval, observation, same};
+use crate::verbs::expression_model::{eval, observation, same};
 
-fn made(seen: &Value, ask: Ask, criteria: bool) -> Value {
+fn made(seen: &Value, ask: QuestionScope, criteria: bool) -> Value {
     let seen: Observation = serde_json::from_value(seen.clone()).unwrap();
     serde_json::to_value(questions(&seen, ask, criteria)).unwrap()
 }
@@ -15,7 +15,7 @@ proptest! {
     /// again.
     #[test]
     fn questions_are_what_the_expressions_made(seen in observation("a")) {
-        for (ask, word) in [(Ask::Step, "step"), (Ask::Scenario, "scenario")] {
+        for (ask, word) in [(QuestionScope::Step, "step"), (QuestionScope::Scenario, "scenario")] {
             let trial = json!({"id": "a", "seen": seen});
             let names = [("trial", trial), ("judge", json!(word))];
             let expected = eval("validate", "questions(trial, judge) | list", &names);
@@ -23,7 +23,7 @@ proptest! {
             let found = made(&seen, ask, true);
             prop_assert!(same(&found, &expected), "{found:#}\n{expected:#}");
         }
-        prop_assert_eq!(made(&seen, Ask::None, true), json!([]));
+        prop_assert_eq!(made(&seen, QuestionScope::None, true), json!([]));
     }
 }
 
@@ -46,7 +46,7 @@ fn seen(steps: &[Value]) -> Value {
 #[test]
 fn criteria_that_are_no_question_are_said_with_the_others() {
     let steps = [step(0, "open"), step(1, "held")];
-    let asked = made(&seen(&steps), Ask::Step, false);
+    let asked = made(&seen(&steps), QuestionScope::Step, false);
     let keys: Vec<&str> =
         asked.as_array().unwrap().iter().map(|question| question["key"].as_str().unwrap()).collect();
     assert_eq!(keys, ["a#0"]);
@@ -54,18 +54,18 @@ fn criteria_that_are_no_question_are_said_with_the_others() {
     assert_eq!(asked[0]["asks"][0]["named"], json!([{"name": "id", "value": "7"}]));
     assert_ne!(
         asked[0]["mark"],
-        made(&seen(&steps), Ask::Step, true)[0]["mark"],
+        made(&seen(&steps), QuestionScope::Step, true)[0]["mark"],
         "the mark covers everything shown"
     );
     // A step without an expectation gets no invented one.
     assert_eq!(asked[0]["asks"][0]["expect"], "");
-    assert_eq!(made(&seen(&[step(0, "held")]), Ask::Scenario, false), json!([]));
+    assert_eq!(made(&seen(&[step(0, "held")]), QuestionScope::Scenario, false), json!([]));
 }
 
 #[test]
 fn six_earlier_steps_are_shown_with_a_question() {
     let steps: Vec<Value> = (0..9).map(|at| step(at, if at == 8 { "open" } else { "held" })).collect();
-    let asked = made(&seen(&steps), Ask::Step, true);
+    let asked = made(&seen(&steps), QuestionScope::Step, true);
     let shown: Vec<&str> = asked[0]["steps"]
         .as_array()
         .unwrap()
