@@ -100,19 +100,16 @@ pub(super) fn flag(value: &Inner) -> Checked<bool> {
     }
 }
 
-/// A condition: nothing but a truth value is one.
-pub(super) fn truth(value: &Inner) -> Checked<bool> {
-    if value.kind() == ValueKind::Bool {
-        return Ok(value.is_true());
+/// The truth of a condition: none, false, 0, and empty text, lists and objects are false.
+pub(super) fn truth(value: &Inner) -> bool {
+    match value.kind() {
+        ValueKind::String => value.as_str().is_some_and(|text| !text.is_empty()),
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => match value.len() {
+            Some(length) => length > 0,
+            None => value.try_iter().is_ok_and(|mut items| items.next().is_some()),
+        },
+        _ => value.is_true(),
     }
-    let hint = match value.kind() {
-        ValueKind::None => "write `… is none` or `… is not none`",
-        ValueKind::Number => "compare it: `… > 0`",
-        ValueKind::String => "compare it: `… == 'text'`, or write `… | length > 0`",
-        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => "write `… | length > 0`",
-        _ => "write `… is defined`",
-    };
-    Err(wrong_with(format!("a condition must be true or false, this is {}", noun(value)), hint))
 }
 
 /// Order of two numbers or two texts; anything else has none.

@@ -113,14 +113,9 @@ impl Compiled {
         value.and_then(result).map_err(|trouble| self.explain(&trouble, scope))
     }
 
-    /// Its value, which must be a truth value.
+    /// Whether it is true.
     pub(super) fn eval_bool(&self, scope: &Scope, functions: &Functions) -> Result<bool, EvalError> {
-        self.truth(&self.eval(scope, functions)?, scope)
-    }
-
-    /// `value`, which is its own, as a truth value.
-    pub(super) fn truth(&self, value: &Inner, scope: &Scope) -> Result<bool, EvalError> {
-        super::check::truth(value).map_err(|error| self.complain(error, scope))
+        self.eval(scope, functions).map(|value| super::check::truth(&value))
     }
 
     /// Tells an error that is about the whole expression.

@@ -184,9 +184,9 @@ impl Data {
         self.0.is_none()
     }
 
-    /// Whether this is the truth value `true`.
+    /// Whether this is true as a condition.
     pub fn is_true(&self) -> bool {
-        self.as_bool() == Some(true)
+        super::check::truth(&self.0)
     }
 
     /// Whether this is a list.

@@ -47,6 +47,14 @@ impl Expr {
         (shape, infer.faults)
     }
 
+    /// The same of a condition.
+    pub fn infer_condition(&self, names: &dyn Names) -> (Shape, Vec<Fault>) {
+        let mut infer = Infer::new(names, &self.functions);
+        let shape = infer.compiled(&self.compiled);
+        infer.ask_zero(self.compiled.node());
+        (shape, infer.faults)
+    }
+
     /// Its value, which is never undefined. Where the allowance of the scope is used up, the error says nothing about the
     /// expression.
     pub fn eval(&self, scope: &Scope) -> Result<Data, EvalError> {
@@ -58,7 +66,7 @@ impl Expr {
         self.compiled.eval_with(scope, &self.functions, Some(memo)).map(Data)
     }
 
-    /// Its value, which must be a truth value.
+    /// Whether it is true: none, false, 0, and empty text, lists and objects are not.
     pub fn eval_bool(&self, scope: &Scope) -> Result<bool, EvalError> {
         self.compiled.eval_bool(scope, &self.functions)
     }

@@ -24,14 +24,16 @@ pub enum FaultKind {
     UnknownTag,
     /// An include that is not there, or that includes itself.
     Include,
-    /// A literal compared with a literal of another type, or a literal where a condition must stand.
+    /// A literal compared with a literal of another type.
     Mixed,
     /// A field that a value never has.
     Field,
     /// Something that is one of a few words, compared with another word.
     OtherWord,
-    /// A condition that is never a truth value.
-    Condition,
+    /// A condition that is written out, so that it is always true or always false.
+    Constant,
+    /// A condition that is a number for which 0 and absent are the same.
+    Zero,
     /// A name that hides another one in scope.
     Hidden,
     /// Functions that call each other in a circle.

@@ -26,6 +26,11 @@ pub trait Names {
     fn choices(&self, _path: &[Step]) -> Option<Arc<Choices>> {
         None
     }
+
+    /// Whether the value under the path is a number that may be absent and may be 0: as a condition, both are false.
+    fn may_be_zero_or_none(&self, _path: &[Step]) -> bool {
+        false
+    }
 }
 
 /// How many nodes one expression may take, with the functions that it calls.
@@ -232,22 +237,6 @@ impl<'a> Infer<'a> {
         }
     }
 
-    /// A condition: nothing but a truth value is one.
-    pub(super) fn condition(&mut self, node: &Node) -> Shape {
-        let shape = self.node(node);
-        if !shape.may(|shape| *shape == Shape::Bool) && !super::lint::is_literal(node) {
-            let help = match shape.variants() {
-                [Shape::Text] => "compare it: `… == 'text'`, or write `… | length > 0`",
-                [Shape::Number] => "compare it: `… > 0`",
-                [Shape::List(_) | Shape::Table(_)] => "write `… | length > 0`",
-                _ => "write `… is not none`",
-            };
-            let message = format!("a condition must be true or false, this is {}", shape.noun());
-            self.complain(FaultKind::Condition, &node.span, message, help);
-        }
-        shape
-    }
-
     fn binary(&mut self, node: &Node, op: Op, left: &Node, right: &Node) -> Shape {
         if matches!(op, Op::And | Op::Or) {
             self.condition(left);
@@ -356,13 +345,8 @@ impl<'a> Infer<'a> {
                 Shape::list(made)
             }
             "select" | "reject" => {
-                match text(0) {
-                    None if args.is_empty() => self.truth_of_items(node, &subject.item()),
-                    Some(test) if self.functions.find(test).is_some() => {
-                        let made = self.apply(node, test, subject.item(), (&args[1..], &given[1..]));
-                        self.truth_of_items(node, &made);
-                    }
-                    _ => {}
+                if let Some(test) = text(0).filter(|test| self.functions.find(test).is_some()) {
+                    self.apply(node, test, subject.item(), (&args[1..], &given[1..]));
                 }
                 same_list(&subject)
             }
@@ -370,11 +354,6 @@ impl<'a> Infer<'a> {
                 let presence = matches!(text(1), Some("defined" | "undefined"));
                 if let (Some(path), false) = (text(0), presence) {
                     self.attribute(&subject, path, &args[0].value.span);
-                    if args.len() == 1
-                        && let Some(made) = dig(&subject.item(), path)
-                    {
-                        self.truth_of_items(node, &made);
-                    }
                 }
                 same_list(&subject)
             }
@@ -391,18 +370,6 @@ impl<'a> Infer<'a> {
                 let given = std::iter::once(subject).chain(given.iter().cloned()).collect();
                 self.call(node, name, args, given)
             }
-        }
-    }
-
-    fn truth_of_items(&mut self, node: &Node, shape: &Shape) {
-        if !shape.may(|shape| *shape == Shape::Bool) {
-            let message = format!("a condition must be true or false, here it is {}", shape.noun());
-            let help = "name a test: `select('ne', '')`, `reject('none')`, or a function that compares";
-            let range = match &node.kind {
-                Kind::Filter { name_span, .. } => name_span.clone(),
-                _ => node.span.clone(),
-            };
-            self.complain(FaultKind::Condition, &range, message, help);
         }
     }
 

@@ -252,7 +252,7 @@ impl Infer<'_> {
     }
 
     /// The path of keys of a name in scope, where it is nothing else.
-    fn path_of(&self, node: &Node) -> Option<Vec<Step>> {
+    pub(super) fn path_of(&self, node: &Node) -> Option<Vec<Step>> {
         let mut path = match &node.kind {
             Kind::Name(root) => {
                 let own = self.inside > 0 || self.locals.iter().any(|(name, _)| name == root);

@@ -20,19 +20,13 @@ fn visit(node: &Node, functions: &Functions, found: &mut Vec<Fault>) {
         Kind::Binary { op, left, right } if op.level() == 4 => {
             found.extend(comparison(node, *op, left, right));
         }
-        Kind::Binary { op: Op::And | Op::Or, left, right } => {
-            found.extend(condition(left));
-            found.extend(condition(right));
-        }
         Kind::Coalesce { left, .. } => {
             found.extend(literal(left).filter(|noun| *noun != "none").map(|noun| {
                 let message = format!("the left side of `??` is {noun}, which is never absent");
                 Fault::new(FaultKind::Mixed, left.span.clone(), message).help("remove the `??`")
             }));
         }
-        Kind::Not(inner) => found.extend(condition(inner)),
-        Kind::Choice { condition: asked, .. } => found.extend(condition(asked)),
-        Kind::Binary { op, left, right } if *op != Op::Concat => {
+        Kind::Binary { op, left, right } if !matches!(op, Op::And | Op::Or | Op::Concat) => {
             found.extend(arithmetic(node, *op, left, right));
         }
         _ => {}
@@ -81,17 +75,6 @@ fn comparison(node: &Node, op: Op, left: &Node, right: &Node) -> Option<Fault> {
                 _ => None,
             }
         }
-    }
-}
-
-fn condition(node: &Node) -> Option<Fault> {
-    match literal(node)? {
-        "a truth value" => None,
-        noun => Some(Fault::new(
-            FaultKind::Mixed,
-            node.span.clone(),
-            format!("a condition must be true or false, this is {noun}"),
-        )),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the syntax tree to what is evaluated.
 //!
-//! Evaluation is strict: an undefined result is an error wherever a value is used, conditions are truth values, and only
+//! Evaluation is strict: an undefined result is an error wherever a value is used, conditions too, and only
 //! numbers are calculated with. Here it is settled where each check stands: `value` prepares a node whose value is used
 //! as it is, `raw` one whose user looks itself.
 

@@ -283,7 +283,7 @@ impl<'a> Machine<'a> {
 
     pub(super) fn truth(&mut self, cell: &Cell) -> Evaluated<bool> {
         let value = self.eval(cell)?;
-        truth(defined(&value, cell)?).map_err(at(cell))
+        defined(&value, cell).map(truth)
     }
 
     /// Whether an operand is as `wanted`: the others are not looked at then.

@@ -17,6 +17,9 @@ mod compiled;
 mod comprehension;
 #[cfg(test)]
 mod comprehension_tests;
+mod conditions;
+#[cfg(test)]
+mod conditions_tests;
 mod data;
 mod decode;
 mod each_item;

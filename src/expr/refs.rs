@@ -107,6 +107,16 @@ pub(super) fn collect(node: &Node, reading: Reading, refs: &mut Vec<Ref>) {
     }
 }
 
+/// A path of names as it is written.
+pub(super) fn spelled(path: &[Step]) -> String {
+    let word = |step: &Step| match step {
+        Step::Key(key) => key.clone(),
+        Step::Index(index) => index.to_string(),
+        Step::Dynamic => "[…]".to_owned(),
+    };
+    path.iter().map(word).collect::<Vec<_>>().join(".")
+}
+
 /// Tests that say what kind of value there is.
 const TYPES: [&str; 10] =
     ["mapping", "sequence", "iterable", "string", "number", "integer", "float", "boolean", "none", "defined"];

@@ -51,7 +51,12 @@ impl Resolver<'_, '_> {
                 }
                 self.names_secret = before;
                 self.check_binds(text, expr.binds(), site);
-                let (shape, faults) = expr.infer(&InScope { resolver: self, site });
+                let names = InScope { resolver: self, site };
+                let (shape, faults) = if wanted == Wanted::Condition {
+                    expr.infer_condition(&names)
+                } else {
+                    expr.infer(&names)
+                };
                 for fault in &faults {
                     self.fault(text, fault, Code::ExpressionSyntax);
                 }
@@ -213,8 +218,8 @@ impl Resolver<'_, '_> {
             FaultKind::Include => Code::TextMissing,
             FaultKind::Mixed => Code::MixedTypes,
             FaultKind::Field => Code::UnknownField,
-            FaultKind::Condition => Code::NotCondition,
-            FaultKind::OtherWord => Code::ConstantCondition,
+            FaultKind::Zero => Code::NumberCondition,
+            FaultKind::OtherWord | FaultKind::Constant => Code::ConstantCondition,
         };
         let span = self.loader.texts.fault(text, fault);
         let mut complaint = Diagnostic::new(code, fault.message.clone()).at(span, "");
@@ -235,29 +240,14 @@ impl Resolver<'_, '_> {
             return self.loader.found.extend(found);
         }
         let made = match (wanted, constant, input) {
-            (Wanted::Condition, Some(data), _) if data.as_bool().is_none() => Some(complaint(
-                Code::NotCondition,
-                format!("a condition must be true or false, this is {}", data.noun()),
-                "compare: `inputs.mode == 'fast'`; text inside an expression stands in single quotes",
-            )),
             (Wanted::Condition, Some(data), _) => Some(complaint(
                 Code::ConstantCondition,
                 format!("this condition is always {}", data.is_true()),
-                "remove it, or read an input: `inputs.NAME`",
-            )),
-            (Wanted::Condition, None, Some((name, kind)))
-                if !matches!(kind, InputKind::Bool | InputKind::Json) =>
-            {
-                Some(complaint(
-                    Code::NotCondition,
-                    format!("a condition must be true or false, `inputs.{name}` is neither"),
-                    "compare it with something, or ask whether it is there: `inputs.NAME is not none`",
-                ))
-            }
-            (Wanted::Condition, None, _) if !shape.may(|shape| *shape == Shape::Bool) => Some(complaint(
-                Code::NotCondition,
-                format!("a condition must be true or false, this is {}", shape.noun()),
-                how_to_ask(shape),
+                if data.as_bool().is_some() {
+                    "remove it, or read an input: `inputs.NAME`"
+                } else {
+                    "compare it: `inputs.mode == 'fast'`; text inside an expression stands in single quotes"
+                },
             )),
             (Wanted::List, None, _) if !shape.may(|shape| matches!(shape, Shape::List(_))) => {
                 Some(complaint(
@@ -375,13 +365,4 @@ fn cap_wanted(span: bool, shape: &Shape) -> Option<(String, &'static str)> {
     };
     let help = if span { "write seconds, or a span of time: `'10m'`" } else { "convert it: `… | float`" };
     (!shape.may(fits)).then(|| (format!("a number or `none` is needed here, this is {}", shape.noun()), help))
-}
-
-/// How a condition is made of what is `shape`.
-fn how_to_ask(shape: &Shape) -> &'static str {
-    if shape.may(|shape| matches!(shape, Shape::List(_))) {
-        "ask for its length: `… | length > 0`"
-    } else {
-        "compare it with something, or ask whether it is there: `… is not none`"
-    }
 }

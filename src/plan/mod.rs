@@ -16,6 +16,7 @@ mod defaults;
 mod entries;
 mod expanded;
 mod given;
+mod in_scope;
 mod lets;
 mod literal;
 mod load;

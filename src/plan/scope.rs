@@ -7,7 +7,7 @@ use super::shape;
 use super::types::{BodyId, InputKind, Seen};
 use super::waits::Wait;
 use crate::diag::{Code, Diagnostic, Span};
-use crate::expr::{Choices, Fallback, Names, Ref, Shape, Step};
+use crate::expr::{Choices, Fallback, Ref, Shape, Step};
 use crate::model::Text;
 
 /// A body that is being resolved.
@@ -57,7 +57,7 @@ impl StepShape {
         }
     }
 
-    fn field(&self, field: &str) -> Shape {
+    pub(super) fn field(&self, field: &str) -> Shape {
         match (field, &self.items) {
             ("output", _) => self.output.clone(),
             ("error", _) => shape::failure(),
@@ -218,7 +218,7 @@ impl Resolver<'_, '_> {
     }
 
     /// What is known of an item or of its index.
-    fn item_shape(&self, name: &str, site: &Site<'_>) -> Shape {
+    pub(super) fn item_shape(&self, name: &str, site: &Site<'_>) -> Shape {
         match self.items(site).find(|item| item.name == name || index_of(&item.name) == name) {
             Some(item) if item.name == name => item.shape.clone(),
             Some(_) => Shape::Number,
@@ -446,7 +446,7 @@ fn word(step: &Step) -> String {
     }
 }
 
-fn attempt_shape() -> Shape {
+pub(super) fn attempt_shape() -> Shape {
     Shape::table([("n", Shape::Number), ("error", shape::failure().or_none())])
 }
 
@@ -454,51 +454,4 @@ fn attempt_shape() -> Shape {
 pub(super) struct InScope<'r, 'l, 'a, 's> {
     pub(super) resolver: &'r Resolver<'l, 'a>,
     pub(super) site: &'s Site<'s>,
-}
-
-impl Names for InScope<'_, '_, '_, '_> {
-    fn choices(&self, path: &[Step]) -> Option<Arc<Choices>> {
-        match path {
-            [Step::Key(root)] if root == "output" && self.site.output.is_some() => {
-                let level = self.resolver.levels.last()?;
-                level.shapes[level.current?].choices.clone()
-            }
-            _ => self.resolver.choices(path),
-        }
-    }
-
-    fn shape(&self, path: &[Step]) -> Shape {
-        let Some((Step::Key(root), rest)) = path.split_first() else { return Shape::Any };
-        let (resolver, site) = (self.resolver, self.site);
-        let walked = |shape: &Shape, rest: &[Step]| shape.walk(rest).unwrap_or_default();
-        match root.as_str() {
-            "inputs" => match rest.split_first() {
-                Some((Step::Key(name), rest)) => match resolver.inputs.get(name) {
-                    Some(input) => walked(&shape::of_input(input), rest),
-                    None => Shape::Any,
-                },
-                _ => Shape::Any,
-            },
-            "steps" => match rest {
-                [Step::Key(name), Step::Key(field), rest @ ..] => match resolver.find(name) {
-                    Some((depth, place)) => walked(&resolver.levels[depth].shapes[place].field(field), rest),
-                    None => Shape::Any,
-                },
-                _ => Shape::Any,
-            },
-            "run" => walked(&resolver.run_shape(), rest),
-            "error" if site.error => walked(&shape::failure(), rest),
-            "attempt" if site.attempt => walked(&attempt_shape(), rest),
-            "output" => site.output.map_or(Shape::Any, |shape| walked(shape, rest)),
-            "outputs" => Shape::Any,
-            "n" if site.computed.is_some() => Shape::Number,
-            "seed" => site.computed.map_or(Shape::Any, |computed| walked(&computed.seed, rest)),
-            "state" if site.computed.is_some() => {
-                site.computed.map_or(Shape::Any, |computed| walked(&computed.states, rest))
-            }
-            "let" => resolver.let_shape(rest, site),
-            "state" | "loop" | "held" => walked(&resolver.control_shape(root), rest),
-            name => walked(&resolver.item_shape(name, site), rest),
-        }
-    }
 }

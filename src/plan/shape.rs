@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::types::{Input, InputKind};
-use crate::expr::{KnownFields, Shape};
+use crate::expr::{KnownFields, Shape, Step};
 use crate::meter::Unit;
 use crate::value::Value;
 
@@ -143,6 +145,14 @@ pub(super) fn of_input(input: &Input) -> Shape {
         | InputKind::Secret => Shape::Text,
     };
     if input.required || !input.default.is_null() { shape } else { shape.or_none() }
+}
+
+/// Whether `path` is an input that is a number, need not be given and may be 0.
+pub(super) fn may_be_zero_or_none(inputs: &IndexMap<String, Input>, path: &[Step]) -> bool {
+    let [Step::Key(root), Step::Key(name)] = path else { return false };
+    let Some(input) = inputs.get(name).filter(|_| root == "inputs") else { return false };
+    let has_zero = input.min.is_none_or(|min| min <= 0.0) && input.max.is_none_or(|max| max >= 0.0);
+    has_zero && of_input(input) == Shape::Number.or_none()
 }
 
 /// What was spent, as expressions see it.

@@ -100,14 +100,14 @@ fn apply(machine: &mut Machine<'_>, filter: &Inner, item: Inner, rest: &[Inner])
 /// Whether `item` passes a test by name, a pipeline's function, or (without a test) is true.
 fn passes(machine: &mut Machine<'_>, test: &Inner, item: Inner, rest: &[Inner]) -> Checked<bool> {
     if test.is_none() {
-        return truth(&item);
+        return Ok(truth(&item));
     }
     let mut args = Vec::with_capacity(rest.len() + 1);
     args.push(item);
     args.extend_from_slice(rest);
     match test.as_str() {
         Some(name) => tests_table::run(name, &args),
-        None => truth(&machine.call_value(test, &args)?),
+        None => machine.call_value(test, &args).map(|made| truth(&made)),
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn any(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
 }
 
 fn truths(value: &Inner) -> Checked<Vec<bool>> {
-    items(value)?.map(|item| truth(&item)).collect()
+    Ok(items(value)?.map(|item| truth(&item)).collect())
 }
 
 pub(super) fn sort(_: &mut Machine<'_>, args: &[Inner]) -> Checked {
