@@ -10,6 +10,14 @@ use std::time::Duration;
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;
 
+/// A moment in UTC: `2026-11-21T04:26:13.001Z`.
+pub fn rfc3339(at: Millis) -> String {
+    i64::try_from(at)
+        .ok()
+        .and_then(|at| jiff::Timestamp::from_millisecond(at).ok())
+        .map_or_else(|| at.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string())
+}
+
 /// A sleep that ends when the clock has advanced.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -89,6 +89,7 @@ codes! {
     E0411 NoEffect Error "key without effect"
     E0412 VaryingFile Error "file path that is unknown before the run"
     E0413 UnknownLane Error "unknown lane"
+    E0414 CachedTime Error "time in the input of a cached step"
     E0501 Cycle Error "circular dependency between steps"
     E0502 SelfRead Error "step that reads itself"
     E0503 BodyMisplaced Error "body on a step that cannot have one"

@@ -63,6 +63,7 @@ impl Run {
                 }
                 self.seed = *seed;
                 self.inputs = inputs.clone();
+                self.started_at = Some(at);
                 self.refresh_sums();
                 let inputs = super::slot::load(inputs, self.shelf().as_ref()).map_err(|e| e.to_string())?;
                 let inputs = Data::from_arc(inputs);

@@ -193,7 +193,7 @@ impl Run {
                 caps(&looping.budget, &self.scope(id, &looping.funds_see)?)
             }
             Action::Call(call) if !call.plan.limits.is_empty() => {
-                caps(&call.plan.limits, &self.frame(id).names.with("run", self.sums.clone()))
+                caps(&call.plan.limits, &self.frame(id).names.with("run", self.run_names(id, None)))
             }
             _ => Ok(Vec::new()),
         }
@@ -207,7 +207,7 @@ impl Run {
         let mut all: Vec<(Unit, f64)> = raised.iter().map(|(unit, cap)| (*unit, *cap)).collect();
         if !own.is_empty() {
             let root = self.by_address[&crate::id::Address::root()];
-            all.extend(caps(own, &self.frame(root).names.with("run", self.sums.clone()))?);
+            all.extend(caps(own, &self.frame(root).names.with("run", self.run_names(root, None)))?);
         }
         Ok(all)
     }

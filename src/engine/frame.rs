@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::budget::Account;
 use super::lets::BoundLets;
 use super::node::Node;
+use super::run_names::Identity;
 use crate::expr::Scope;
 use crate::id::{Address, Instance};
 use crate::meter::Meter;
@@ -33,6 +34,8 @@ pub(super) struct Frame {
     pub(super) names: Scope,
     pub(super) nodes: Vec<Node>,
     pub(super) lets: BoundLets,
+    /// The item or called pipeline that it belongs to; set when it is opened.
+    pub(super) identity: Option<Identity>,
     /// By place: how many steps it still waits for.
     pub(super) waits: Vec<u32>,
     /// Steps that have not ended.
@@ -76,6 +79,7 @@ impl Frame {
             names,
             nodes,
             lets: BoundLets::default(),
+            identity: None,
             waits,
             left,
             failed: 0,

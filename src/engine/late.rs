@@ -5,7 +5,7 @@ use super::evaluate::{Evaluated, at_pause};
 use super::frame::{FrameId, Spot};
 use super::node::Node;
 use super::{LateFailure, Pause, Run, RunStatus};
-use crate::expr::{Data, Scope};
+use crate::expr::Scope;
 use crate::id::Address;
 use crate::plan::{Sees, Step};
 use crate::value::Value;
@@ -29,7 +29,7 @@ impl Run {
             return Ok(scope);
         }
         let status = frame.status.clone().unwrap_or_else(|| end_of(self, spot.0).0);
-        Ok(scope.with("run", self.sums_with(&status)))
+        Ok(scope.with("run", self.run_names(spot.0, Some(&status))))
     }
 
     /// Whether the step at `spot` runs always, it is its turn, and the status that it sees is not known yet.
@@ -57,7 +57,9 @@ impl Run {
         let scope = |sees: &Sees| {
             let scope = self.scope_so_far(frame, sees, &within)?;
             Ok::<_, Failure>(match self.pause() {
-                Some(pause) if step.always => scope.with("run", self.sums_with(pause.status().word)),
+                Some(pause) if step.always => {
+                    scope.with("run", self.run_names(frame, Some(pause.status().word)))
+                }
                 _ => scope,
             })
         };
@@ -112,11 +114,5 @@ impl Run {
     /// for after the end.
     pub(super) fn never_waits(&self, spot: Spot, failure: &Failure) -> bool {
         failure.class != Class::Cancelled && self.frame(spot.0).step(spot.1).always
-    }
-
-    fn sums_with(&self, status: &str) -> Data {
-        let field = |name: &'static str| (name, self.sums.get(name).unwrap_or_else(Data::none));
-        let status = ("status", Data::from_value(&Value::from(status)));
-        Data::table([field("id"), field("spent"), field("dir"), status])
     }
 }

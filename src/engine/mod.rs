@@ -23,6 +23,7 @@ mod report;
 mod results;
 mod retry;
 mod run;
+mod run_names;
 mod scope;
 mod slot;
 mod status;

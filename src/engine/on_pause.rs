@@ -132,7 +132,7 @@ impl Run {
     }
 
     fn begin_at_pause(&mut self, now: Millis, spot: Spot, step: &Step) -> Result<(), Mismatch> {
-        match self.attempt_at_pause(spot, step) {
+        match self.attempt_at_pause(now, spot, step) {
             Ok(Some(attempt)) => {
                 self.at_pause.steps.insert(spot.1, State::Running);
                 self.turn.orders.push(Order::Run(attempt));
@@ -147,7 +147,7 @@ impl Run {
     }
 
     /// The attempt that is made at the step because of the pause, if its condition holds.
-    fn attempt_at_pause(&self, spot: Spot, step: &Step) -> Result<Option<Attempt>, Failure> {
+    fn attempt_at_pause(&self, now: Millis, spot: Spot, step: &Step) -> Result<Option<Attempt>, Failure> {
         let Action::Verb { .. } = &step.action else { return Ok(None) };
         let scope = self.scope_at_pause(spot.0, step)?;
         if let Some(when) = &step.when
@@ -156,7 +156,7 @@ impl Run {
             return Ok(None);
         }
         let tries = Tries::default();
-        let with = rendered(step, None, &attempt_scope(&scope, &tries))?;
+        let with = rendered(step, None, &attempt_scope(&scope, &tries, now))?;
         let attempt = self.attempt_with(spot, step, &tries, with)?;
         let timeout = Some(attempt.timeout.map_or(MOST, |timeout| timeout.min(MOST)));
         let pause = self.at_pause.number;
@@ -273,7 +273,7 @@ impl Run {
             steps.push((self.frame(at).step(seen.step).id.to_string(), Data::table(entry)));
         }
         let names = &self.frame(id).names;
-        let scope = names.with("run", self.sums.clone()).with("steps", Data::table(steps));
+        let scope = names.with("run", self.run_names(id, None)).with("steps", Data::table(steps));
         Ok(scope.within(within.clone()))
     }
 

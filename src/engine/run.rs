@@ -134,6 +134,8 @@ pub struct Run {
     pub(super) given: HashMap<Spot, serde_json::Map<String, Value>>,
     pub(super) wall: Wall,
     pub(super) sums: Data,
+    /// When it began.
+    pub(super) started_at: Option<Millis>,
     pub(super) status: RunStatus,
     pub(super) at_pause: AtPause,
     /// Steps with `always` that failed in pipelines that were called.
@@ -200,6 +202,7 @@ impl Run {
             given: HashMap::new(),
             wall: Wall::default(),
             sums: Data::none(),
+            started_at: None,
             status: RunStatus::Going,
             at_pause: AtPause::default(),
             late_failed: Vec::new(),
@@ -321,6 +324,7 @@ impl Run {
         if let (Some((owner, _)), true) = (frame.owner, body != BodyId::ROOT) {
             frame.at_start = self.frame(owner).at_start.clone();
         }
+        frame.identity = Some(self.identity(&frame));
         for place in &frame.body().order {
             if frame.waits[*place] == 0 {
                 self.work.push_back(Work::Ready((id, *place)));
@@ -404,14 +408,6 @@ impl Run {
             RunStatus::Paused { pause, .. } => Some(*pause),
             _ => None,
         }
-    }
-
-    pub(super) fn refresh_sums(&mut self) {
-        let spent = sums(&self.spent);
-        let id = Data::from_value(&Value::String(self.id.to_string()));
-        let dir =
-            self.settings.dir.as_ref().map_or_else(Data::none, |dir| Data::from_value(&dir.clone().into()));
-        self.sums = Data::table([("id", id), ("spent", spent), ("dir", dir)]);
     }
 }
 

@@ -14,7 +14,7 @@ impl Run {
     /// The names of frame `id`, with `run` and the steps in `sees`.
     pub(super) fn scope(&self, id: FrameId, sees: &Sees) -> Result<Scope, Failure> {
         let frame = self.frame(id);
-        let scope = brief(frame.names.with("run", self.sums.clone()));
+        let scope = brief(frame.names.with("run", self.run_names(id, None)));
         if sees.is_empty() {
             return Ok(scope);
         }

@@ -7,6 +7,7 @@ use super::evaluate::{Evaluated, Unready};
 use super::frame::{FrameId, Spot};
 use super::node::{Node, Tries};
 use super::run::Work;
+use super::run_names::moment;
 use super::scope::{eval_failure, failure_data};
 use super::slot::{INLINE, recordable};
 use super::{Attempt, Fact, Mismatch, Order, Question, Run, RunStatus, SkipReason, Slice, Turn, control};
@@ -273,21 +274,22 @@ impl Run {
         let plan = frame.plan.clone();
         let step = &plan.bodies[frame.body.0].steps[spot.1];
         let tries = self.tries(spot);
-        let attempt = match self.attempt(spot, step, &tries) {
+        let attempt = match self.attempt(now, spot, step, &tries) {
             Ok(attempt) => Ok(attempt),
             Err(Unready::Later) => return Ok(true),
             Err(Unready::Failed(failure)) => Err(failure),
         };
-        let funded = attempt.and_then(|attempt| Ok((self.funding(spot, &attempt.reserved)?, attempt)));
+        let funded =
+            attempt.and_then(|(attempt, at)| Ok((self.funding(spot, &attempt.reserved)?, (attempt, at))));
         match funded {
             Err(failure) | Ok((Funding::Refused(failure), _)) => self.fail(now, spot, failure)?,
             Ok((Funding::Exhausted(why), _)) => self.unpaid.push((spot, why)),
             // Nobody under way leaves anything over: what a round set aside comes back when it ends.
             Ok((Funding::Later(why), _)) if self.holding == 0 => self.unpaid.push((spot, why)),
             Ok((Funding::Later(_), _)) => return Ok(false),
-            Ok((Funding::Granted, attempt)) => {
+            Ok((Funding::Granted, (attempt, at))) => {
                 let fact = Fact::Started { key: attempt.key, reserved: attempt.reserved.clone() };
-                self.emit(now, attempt.address.clone(), attempt.number, fact)?;
+                self.emit(at, attempt.address.clone(), attempt.number, fact)?;
                 let order = if matches!(step.action, Action::Hold(_)) { Order::Acquire } else { Order::Run };
                 self.turn.orders.push(order(attempt));
             }
@@ -311,13 +313,20 @@ impl Run {
         Ok(false)
     }
 
-    /// Renders the input of the next attempt.
-    fn attempt(&mut self, spot: Spot, step: &Step, tries: &Tries) -> Evaluated<Attempt> {
-        let scope = attempt_scope(&self.scope_at(spot)?, tries);
+    /// The next attempt, with its input, and the time that it has as `attempt.at`.
+    fn attempt(
+        &mut self,
+        now: Millis,
+        spot: Spot,
+        step: &Step,
+        tries: &Tries,
+    ) -> Evaluated<(Attempt, Millis)> {
+        let scope = attempt_scope(&self.scope_at(spot)?, tries, now);
         let of_plan = self.plan_step(spot);
         let error = tries.error.clone();
-        let with = self.evaluate("with", &scope, move |scope| rendered(&of_plan, error.as_deref(), scope))?;
-        Ok(self.attempt_with(spot, step, tries, with)?)
+        let (with, at) = self
+            .evaluate("with", &scope, move |scope| Ok((rendered(&of_plan, error.as_deref(), scope)?, now)))?;
+        Ok((self.attempt_with(spot, step, tries, with)?, at))
     }
 
     /// The next attempt, with its input.
@@ -440,10 +449,10 @@ impl Run {
 }
 
 /// What the next attempt sees.
-pub(super) fn attempt_scope(scope: &Scope, tries: &Tries) -> Scope {
+pub(super) fn attempt_scope(scope: &Scope, tries: &Tries, now: Millis) -> Scope {
     let error = tries.error.as_ref().map_or_else(Data::none, |failure| failure_data(failure));
     let number = Data::from_value(&Value::from(tries.begun + 1));
-    scope.with("attempt", Data::table([("n", number), ("error", error)]))
+    scope.with("attempt", Data::table([("n", number), ("error", error), ("at", moment(now))]))
 }
 
 /// The input of an attempt.

@@ -147,7 +147,7 @@ fn told(name: &str, error: EvalError) -> EvalError {
         Some(_) => error.message,
         None => format!("{quoted}: {}", error.message),
     };
-    EvalError::new(&format!("let.{name}"), message, error.hint)
+    EvalError { text: format!("let.{name}"), message, ..error }
 }
 
 /// The entry `key` of `lets`, or what `key` is of any other value.

@@ -8,6 +8,7 @@ mod asking;
 mod at_pause;
 mod binds;
 mod bundle;
+mod cached_time;
 mod callee;
 mod compile;
 mod control;

@@ -36,6 +36,8 @@ pub(super) struct Resolver<'l, 'a> {
     pub(super) used: HashSet<String>,
     /// `let` of the steps around what is being resolved, the outermost first.
     pub(super) lets: Vec<LetNames>,
+    /// The name of the step that is being resolved, if it is cached.
+    pub(super) cached: Option<Span>,
     /// Entries of `let` that nothing reads.
     pub(super) unread_lets: Vec<(String, Span)>,
     pub(super) labels: Vec<String>,
@@ -80,6 +82,7 @@ pub(super) fn resolve(
         enums: HashMap::new(),
         used: HashSet::new(),
         lets: Vec::new(),
+        cached: None,
         unread_lets: Vec::new(),
         labels: pipeline.labels.iter().map(|label| label.text.clone()).collect(),
         lanes: pipeline.lanes.iter().map(|(name, _)| name.text.clone()).collect(),

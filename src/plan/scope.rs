@@ -173,6 +173,7 @@ impl Resolver<'_, '_> {
     /// Checks one reference and notes what it reads.
     pub(super) fn refer(&mut self, text: &Text, r: &Ref, site: &Site<'_>, sight: &mut Sight) {
         let Some(root) = key(r, 0) else { return };
+        self.cached_time(text, r, site);
         match root {
             "inputs" => self.refer_input(text, r),
             "steps" | "run" if site.before || self.levels.is_empty() => self.too_early(text, r, root),
@@ -447,7 +448,7 @@ fn word(step: &Step) -> String {
 }
 
 pub(super) fn attempt_shape() -> Shape {
-    Shape::table([("n", Shape::Number), ("error", shape::failure().or_none())])
+    Shape::table([("n", Shape::Number), ("error", shape::failure().or_none()), ("at", Shape::Text)])
 }
 
 /// The names in scope at a place, with what is known of them.

@@ -20,7 +20,9 @@ pub(super) const CONTROL: [&str; 6] = ["loop", "each", "hold", "call", "ask", "c
 impl Resolver<'_, '_> {
     pub(super) fn step(&mut self, step: model::Step) -> Option<Step> {
         let lets = self.step_lets(&step);
+        let outer = std::mem::replace(&mut self.cached, step.cache.then_some(step.id.span));
         let resolved = self.step_with(step, lets);
+        self.cached = outer;
         self.close_lets();
         resolved
     }

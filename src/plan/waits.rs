@@ -99,8 +99,9 @@ impl Resolver<'_, '_> {
 
     /// What is known of `run` here.
     pub(super) fn run_shape(&self) -> Shape {
-        let fields = [("id", Shape::Text), ("spent", shape::spent()), ("dir", Shape::Text)];
-        Shape::table(fields.into_iter().chain(self.is_always().then_some(("status", Shape::Text))))
+        let texts = ["id", "address", "instance", "started_at", "dir"].map(|name| (name, Shape::Text));
+        let fields = texts.into_iter().chain([("spent", shape::spent())]);
+        Shape::table(fields.chain(self.is_always().then_some(("status", Shape::Text))))
     }
 
     pub(super) fn no_status(&mut self, text: &Text, r: &Ref) {

@@ -22,10 +22,7 @@ pub fn time_of_day(at: Millis) -> String {
     stamp(at, "%H:%M:%S")
 }
 
-/// A time for machines: `2026-11-21T04:26:13.001Z`.
-pub fn rfc3339(at: Millis) -> String {
-    stamp(at, "%Y-%m-%dT%H:%M:%S.%3fZ")
-}
+pub use crate::clock::rfc3339;
 
 fn stamp(at: Millis, format: &str) -> String {
     i64::try_from(at)

@@ -89,3 +89,57 @@ fn what_takes_long_is_stopped_by_the_time_limit() {
     let project = Project::new().file("a.toml", text);
     project.run(&["run", "a.toml"]).exits(1).stderr_has("200 ms");
 }
+
+const IDENTITY: &str = r#"
+atoll = 1
+[steps.root]
+set = { address = "{{ run.address }}", instance = "{{ run.instance }}", day = "{{ run.started_at | date }}" }
+
+[steps.rounds.loop]
+max = 2
+state = { seen = "[]" }
+next = { seen = "state.seen + steps.items.output" }
+[steps.rounds.steps.items.each]
+over = "[1, 2]"
+parallel = 1
+[steps.rounds.steps.items.steps.one]
+set = { address = "{{ run.address }}", instance = "{{ run.instance }}", late = "{{ attempt.at >= run.started_at }}", span = "{{ attempt.at | since(run.started_at) }}" }
+
+[steps.called.each]
+over = "['x']"
+[steps.called.steps.inner]
+call = { pipeline = "callee.toml" }
+
+[outputs]
+root = "steps.root.output"
+seen = "steps.rounds.output.seen"
+called = "steps.called.output[0].address"
+"#;
+
+#[test]
+fn an_identity_differs_between_items_and_not_between_rounds() {
+    let project = Project::new().file("main.toml", IDENTITY).file(
+        "callee.toml",
+        "atoll = 1\n[steps.a]\nset = { address = \"{{ run.address }}\" }\n[outputs]\naddress = \"steps.a.output.address\"\n",
+    );
+    let run = project.run(&["run", "main.toml", "--format", "json"]).exits(0).json();
+    let (outputs, started_at) = (&run["outputs"], run["started_at"].as_str().unwrap());
+    assert_eq!(outputs["root"]["address"], "");
+    assert_eq!(outputs["root"]["day"], started_at[..10]);
+    let field = |name: &str| -> Vec<String> {
+        let seen = outputs["seen"].as_array().unwrap().iter();
+        seen.map(|one| one[name].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(
+        field("address"),
+        ["rounds/items[0]", "rounds/items[1]", "rounds/items[0]", "rounds/items[1]"]
+    );
+    let instances = field("instance");
+    assert!(instances.iter().all(|instance| instance.len() == 12), "{instances:?}");
+    assert!(instances[0] == instances[2] && instances[0] != instances[1], "{instances:?}");
+    assert_ne!(outputs["root"]["instance"], instances[0].as_str());
+    assert_eq!(outputs["called"], "called[0]/inner");
+    for one in outputs["seen"].as_array().unwrap() {
+        assert!(one["late"] == true && one["span"].as_f64().unwrap() >= 0.0, "{one}");
+    }
+}

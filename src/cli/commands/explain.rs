@@ -78,12 +78,7 @@ fn filter(name: &str, paint: Paint) -> Result<String, CommandError> {
         return Err(unknown("filter", name, known.iter().map(|filter| filter.name)));
     };
     Ok(format!(
-        "{}
-{}
-Works on {}.
-
-  {{{{ {} }}}}
-  returns {}",
+        "{}\n{}\nWorks on {}.\n\n  {{{{ {} }}}}\n  returns {}",
         paint.strong(filter.call()),
         filter.doc,
         filter.works_on(),
