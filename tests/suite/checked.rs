@@ -482,7 +482,7 @@ fn a_wrong_value_makes_no_second_complaint() {
         ("[lanes]\nl = \"x\"\n[steps.a]\nlane = \"l\"\nset = { x = 1 }", "E0201 nothing is called `x`"),
         (
             "[functions]\nf = { args = [\"x\"] }\n[steps.a]\nset = { x = \"{{ f(1) }}\" }",
-            "E0104 the function needs `value`",
+            "E0104 `value` is missing in the function",
         ),
         (
             "[outputs]\no = [1]\n[steps.a]\nset = { x = 1 }\n[exits]\ns = \"outputs.o == 1\"",
