@@ -107,7 +107,7 @@ pub trait StepAction: Send + Sync {
         Box::pin(ready(Ok(())))
     }
 
-    /// Waits until the answer may have changed, and returns the new one; `None` if it changes no more.
+    /// Waits until the answer may have changed, and returns the new one; `None` if it does not change any more.
     fn look_again<'a>(&'a self, _connections: &'a mut Connections) -> BoxFuture<'a, Option<StepOutcome>> {
         Box::pin(ready(None))
     }

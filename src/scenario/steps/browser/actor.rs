@@ -340,7 +340,7 @@ impl PlayedStep {
         let reason = page.ask(&self.frames, "reason", &[]).await.ok();
         match (reason.as_ref().and_then(Value::as_str), self.deed.selector()) {
             (None, _) => format!("the page did not answer within {limit}"),
-            (Some(""), _) => format!("the page had not come to rest after {limit}"),
+            (Some(""), _) => format!("the page was still changing after {limit}"),
             (Some(reason), Some(selector)) => {
                 format!("waited {limit} for `{selector}`: {}", self.without_home(reason))
             }

@@ -1,6 +1,6 @@
 //! Connections to the target, which are kept open and reused. A server may close a connection after any
 //! answer, so that the next request on it is lost. That says nothing about the program, so the request is
-//! sent once more on a new connection, but only if no byte was received for it. The received bytes are
+//! sent again on a new connection, but only if no byte was received for it. The received bytes are
 //! counted on each connection, because HTTP libraries have one error for an answer that never began and for
 //! one that was interrupted in its head. A failure on a new connection is caused by the program and is not
 //! retried.
@@ -95,7 +95,7 @@ impl ConnectionPool {
         })
     }
 
-    /// Sends a request. If it is lost on a connection that was used before, it is sent once more on a new
+    /// Sends a request. If it is lost on a connection that was used before, it is sent again on a new
     /// one.
     pub async fn send(self: &Arc<Self>, request: WireRequest) -> Result<WireResponse, String> {
         let (line, is_used) = tokio::select! {
