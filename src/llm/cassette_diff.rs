@@ -23,10 +23,10 @@ pub(super) fn failure(kept: &KeyedRequest, lines: &[&CassetteLine], path: &Path)
     let recorded = lines.iter().filter(|line| line.key == kept.key).count();
     if recorded > 0 {
         return Failure::permanent(format!(
-            "{path} has no further answer to this request, which was sent more often than the {recorded} recorded times (key {})",
+            "{path} has no unused answer to this request: {recorded} recorded, all used (key {})",
             kept.key.short()
         ))
-        .hint("record the missing answer with `--replay-fill {path}`")
+        .hint(format!("record the missing answer with `--replay-fill {path}`"))
         .cause(Cause::NotRecorded)
         .detail(json!({"key": kept.key}));
     }

@@ -184,7 +184,7 @@ mod tests {
         assert!(made.unwrap().success());
         std::fs::create_dir(place.path().join(".git")).unwrap();
         symlink(".git", place.path().join("hooks")).unwrap();
-        for (path, why) in [("pipe", "no regular file"), ("hooks/x", "may not write into `.git`")] {
+        for (path, why) in [("pipe", "not a regular file"), ("hooks/x", "may not write into `.git`")] {
             let failure = run(place.path(), json!({"path": path, "text": ""})).await.unwrap_err();
             assert!(failure.message.contains(why), "{failure}");
         }

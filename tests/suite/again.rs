@@ -27,7 +27,7 @@ fn a_changed_pipeline_is_refused_and_a_replan_takes_over_what_is_the_same() {
     assert_eq!(project.read("effects"), "first\nsecond\n");
     project.write("two.toml", &PIPELINE.replace("WORD", "new"));
     project.run(&["resume", "last", "--no-input"]).exits(3).stderr_has("two.toml").stderr_has("--replan");
-    project.run(&["resume", "last", "--no-input", "--replan"]).exits(7).stderr_has("takes over");
+    project.run(&["resume", "last", "--no-input", "--replan"]).exits(7).stderr_has("reuses recorded results");
     assert_eq!(project.read("effects"), "first\nsecond\nsecond\n", "the first step was taken over");
     project.run(&["answer", "last", "question", "yes"]).exits(0).stdout_has("new one");
 }

@@ -62,7 +62,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "[steps.a]\nllm = { model = \"p/m\", prompt = \"x\", mode = \"batch\" }",
-        "3:17 W0403 `p/m` cannot be asked in batches",
+        "3:17 W0403 `p/m` cannot be used in batches",
     ),
     ("[steps.a]\nagent = { prompt = \"x\" }", "3:1 E0405 `agent`: `model` or `cli` is missing"),
     ("[steps.a]\nagent = { model = \"p/m\", prompt = \"x\", tokens = 0 }", "E0405 `agent`: a limit is zero"),

@@ -207,7 +207,7 @@ fn prices_and_other_numbers_are_checked() {
         ("[models.gpt-5.price]\ninput = 1\noutput = inf\n", "line 3, column"),
         ("[models.gpt-5]\nprice = { input = 1, output = 1e300 }\n", "not 1"),
         ("[providers.openai]\nprice = { input = 1, output = 1, cache_read = -0.5 }\n", "line 2, column"),
-        ("[providers.openai]\nprice = { input = 1, output = 1, batch = 2 }\n", "a share from 0 to 1"),
+        ("[providers.openai]\nprice = { input = 1, output = 1, batch = 2 }\n", "a factor from 0 to 1"),
         ("[models.gpt-5]\ncontext = 0\n", "`context` is 0"),
         ("[providers.openai]\nconcurrency = 0\n", "`concurrency` is 0"),
     ] {

@@ -170,7 +170,7 @@ async fn what_a_delivery_refuses_is_refused_at_once_and_hidden_characters_are_sh
     assert!(told[0].starts_with(refused), "{}", told[0]);
     assert!(told[1].contains("`.atoll` contains the runs of Atoll"), "{}", told[1]);
     assert!(told[2].contains("`.git` is reserved for git"), "{}", told[2]);
-    assert!(told[3].contains("a\\u{202e}gnp.exe holds the invisible character U+202E"), "{}", told[3]);
+    assert!(told[3].contains("a\\u{202e}gnp.exe contains the invisible character U+202E"), "{}", told[3]);
     assert!(told[4].contains("is obeyed by CI systems"), "{}", told[4]);
     assert_eq!(told[5], "wrote 10 bytes to AGENTS.md", "it came with the program");
     assert_eq!(told[6], "a = 'x\\u{202e}y'\n\\u{1b}[31m");

@@ -70,7 +70,7 @@ async fn a_replay_gives_the_same_outputs_and_costs_without_a_provider() {
     let failure = step.run(&replaying, ask("first")).await.unwrap_err();
     assert_eq!(failure.class, Class::Permanent);
     assert!(
-        failure.message.contains("has 2 answer(s) to this request, and it was asked once more"),
+        failure.message.contains("has no unused answer to this request: 2 recorded, all used"),
         "{failure}"
     );
 

@@ -68,7 +68,7 @@ async fn the_faults_of_every_dialect_have_their_class() {
             plain(429, GEMINI_QUOTA),
             Class::RateLimited,
             "exceeded your current quota",
-            Some("limit of a day"),
+            Some("the daily limit"),
         ),
         ("gemini-2.5-pro", plain(400, GEMINI_KEY), Class::Auth, "API key not valid", Some("GEMINI_API_KEY")),
         ("gemini-2.5-pro", plain(503, GEMINI_BUSY), Class::Transient, "overloaded", None),

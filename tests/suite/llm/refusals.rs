@@ -294,8 +294,8 @@ async fn a_refusal_names_its_cause() {
             None,
         ),
         (404, error("No endpoints found matching your data policy for this model"), Class::Permanent, None),
-        (404, error("The model `gpt-4.1-mimi` does not exist"), Class::Permanent, Some("no model called")),
-        (400, error("x is not a valid model ID"), Class::Permanent, Some("no model called")),
+        (404, error("The model `gpt-4.1-mimi` does not exist"), Class::Permanent, Some("has no model")),
+        (400, error("x is not a valid model ID"), Class::Permanent, Some("has no model")),
         (500, json!({"error": {"message": {"detail": "CUDA out of memory"}}}), Class::Transient, None),
         (422, json!({"detail": [{"loc": ["body", "top_k"], "msg": "wrong"}]}), Class::Permanent, None),
     ] {
@@ -308,7 +308,7 @@ async fn a_refusal_names_its_cause() {
             Some(hint) => assert!(told.contains(hint), "{body}: {told}"),
             None => {
                 assert!(
-                    !told.contains("did you mean") && !told.contains("no model called"),
+                    !told.contains("did you mean") && !told.contains("has no model"),
                     "{body}: {told}"
                 );
             }
