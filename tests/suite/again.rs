@@ -1,4 +1,4 @@
-//! Going on with changed pipelines and raised caps, and answers that are recorded and replayed, over the real binary.
+//! Resuming with changed pipelines and raised caps, and recorded and replayed answers, with the real binary.
 
 use crate::binary::Project;
 
@@ -28,7 +28,7 @@ fn a_changed_pipeline_is_refused_and_a_replan_takes_over_what_is_the_same() {
     project.write("two.toml", &PIPELINE.replace("WORD", "new"));
     project.run(&["resume", "last", "--no-input"]).exits(3).stderr_has("two.toml").stderr_has("--replan");
     project.run(&["resume", "last", "--no-input", "--replan"]).exits(7).stderr_has("reuses recorded results");
-    assert_eq!(project.read("effects"), "first\nsecond\nsecond\n", "the first step was taken over");
+    assert_eq!(project.read("effects"), "first\nsecond\nsecond\n", "the result of the first step was reused");
     project.run(&["answer", "last", "question", "yes"]).exits(0).stdout_has("new one");
 }
 
@@ -64,7 +64,7 @@ fn a_cap_stops_what_costs_something_and_a_raised_one_lets_it_go_on() {
     let limited = PIPELINE.replace("needs = [\"second\"]", "needs = [\"second\", \"paid\"]") + asking;
     let project = Project::new().file("two.toml", &limited).env("ATOLL_LOCAL_BASE_URL", "http://127.0.0.1:9");
     project.run(&["run", "two.toml", "--no-input"]).exits(5).stderr_has("--limit calls=N");
-    assert_eq!(project.read("effects"), "first\nsecond\n", "what costs nothing goes on");
+    assert_eq!(project.read("effects"), "first\nsecond\n", "steps without cost continue");
     let raised = project.run(&["resume", "last", "--no-input", "--limit", "calls=10"]).exits(7);
     raised.stderr_has("asking local/any").stderr_has("cannot reach local");
     project.run(&["runs", "--format", "json"]).exits(0).stdout_has("outage");

@@ -1,5 +1,5 @@
-//! Runs of the real binary that ask in batches: killed at the worst moments, stopped, replayed. The server says when a
-//! batch is over and counts how many were made.
+//! Runs of the real binary with batches: killed at the worst moments, stopped, replayed. The test server
+//! ends batches on command and counts them.
 
 use std::io::{BufReader, Read};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use crate::llm::server::KEY;
 
 const ITEMS: usize = 5;
 
-/// A pipeline that asks `model` many things at once, and does something else beside that.
+/// A pipeline with many concurrent requests to `model`, and another step.
 fn many(model: &str, mode: &str) -> String {
     format!(
         r#"
@@ -60,14 +60,14 @@ fn texts() -> Value {
     (0..ITEMS).map(|item| format!("to: item {item}")).collect()
 }
 
-/// Starts the binary in a group of its own; nobody reads what it says.
+/// Starts the binary in a separate process group, without reading its output.
 fn start(project: &Project, arguments: &[&str]) -> Group {
     let mut command = project.command(arguments);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Group::start(command)
 }
 
-/// Runs the binary while the server goes on answering.
+/// Runs the binary while the server continues to answer.
 async fn run(project: Project, arguments: &[&str]) -> (Project, Ran) {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let running = move || {
@@ -82,7 +82,7 @@ async fn kill(group: Group) {
     tokio::task::spawn_blocking(move || group.wait_for_all()).await.unwrap();
 }
 
-/// Goes on to the end: the answers are there, were paid for once and at half the price, and one batch was made.
+/// Resumes to the end. All answers must be there, paid once and at half the price, with one batch.
 async fn goes_on(project: Project, bureau: &Bureau, usd: f64) -> Project {
     let (project, ran) = run(project, &["resume", "last", "--format", "json"]).await;
     let shown = ran.exits(0).json();
@@ -94,7 +94,7 @@ async fn goes_on(project: Project, bureau: &Bureau, usd: f64) -> Project {
     project
 }
 
-/// What the five answers cost in a batch.
+/// Cost of the five answers in a batch.
 fn price(model: &str) -> f64 {
     match model {
         "gpt-4.1-mini" => 5.0 * 0.000_22,

@@ -144,7 +144,7 @@ fn of_a_program_that_ended_the_step_is_told_in_which_it_did() {
     };
     assert_eq!(told(json!([ended])), json!(["step"]), "what came after says nothing of its own");
     assert_eq!(told(json!([gone])), json!(["step"]), "but for the first");
-    assert_eq!(told(json!([gate])), json!([]), "it came up: of a gate nothing is told");
+    assert_eq!(told(json!([gate])), json!([]), "it started: gate findings are hidden");
 }
 
 #[test]

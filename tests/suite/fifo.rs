@@ -1,5 +1,5 @@
-//! Named pipes through which steps and tests tell each other how far they are, so that nobody sleeps or polls; and
-//! processes in groups of their own, whose last descendant can be waited for.
+//! Named pipes by which steps and tests report progress to each other without sleeping or polling; and
+//! processes in separate groups, so that a test can wait for the last descendant.
 #![expect(clippy::disallowed_methods, reason = "tests open pipes, start processes and end them")]
 
 use std::fs::{File, OpenOptions};
@@ -14,14 +14,14 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
-/// A named pipe that the test holds open at both ends, so that no writer blocks and no reader sees its end.
+/// A named pipe that the test keeps open at both ends, so that no writer blocks and no reader sees its end.
 pub struct Fifo {
     path: PathBuf,
     lines: BufReader<File>,
 }
 
 impl Fifo {
-    /// A new one at `path`.
+    /// Creates a pipe at `path`.
     pub fn new(path: PathBuf) -> Self {
         mkfifo(&path, Mode::S_IRWXU).expect("a named pipe");
         let file = OpenOptions::new().read(true).write(true).open(&path).expect("both ends");
@@ -33,14 +33,14 @@ impl Fifo {
         &self.path
     }
 
-    /// The next line that somebody writes; waits for it.
+    /// Waits for the next line and returns it.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).expect("a line");
         line.trim_end().to_owned()
     }
 
-    /// All lines that were written and not read yet.
+    /// All written lines that are not read yet.
     pub fn rest(&mut self) -> Vec<String> {
         write_line(&self.path, "the end");
         let mut lines = Vec::new();
@@ -53,13 +53,13 @@ impl Fifo {
     }
 }
 
-/// Writes a line into the pipe at `path`, which somebody has open for reading.
+/// Writes a line to the pipe at `path`, which must be open for reading.
 pub fn write_line(path: &Path, line: &str) {
     let mut pipe = OpenOptions::new().write(true).open(path).expect("a pipe to write to");
     pipe.write_all(format!("{line}\n").as_bytes()).expect("a line written");
 }
 
-/// A process that leads a group of its own.
+/// A process that leads a separate group.
 pub struct Group {
     /// The process.
     pub child: Child,
@@ -67,21 +67,22 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts `command` in a group of its own.
+    /// Starts `command` in a separate process group.
     pub fn start(mut command: Command) -> Self {
         let (alive, held) = std::io::pipe().expect("a pipe");
-        // Whoever is started below inherits this end; the other one ends with the last of them.
+        // All descendants inherit this end. The other end reads the end of the pipe when the last one has
+        // exited.
         fcntl(&held, FcntlArg::F_SETFD(FdFlag::empty())).expect("an inheritable pipe");
         let child = command.process_group(0).spawn().expect("the binary starts");
         Self { child, alive }
     }
 
-    /// Its process id, which is that of its group.
+    /// Its process id, which is also the id of its group.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
     }
 
-    /// Sends `signal` to the whole group; one that has ended is no mistake.
+    /// Sends `signal` to the whole group. It is not an error if the group has ended.
     pub fn signal(&self, signal: Signal) {
         let _ = killpg(self.pid(), signal);
     }
@@ -91,13 +92,13 @@ impl Group {
         self.child.wait().expect("an exit status")
     }
 
-    /// Waits for the end of everything that it started.
+    /// Waits for the end of all descendants.
     pub fn wait_for_all(mut self) {
         self.wait();
         self.alive.read_to_end(&mut Vec::new()).expect("the end of the last descendant");
     }
 
-    /// Reads standard output until a line has `text`; what stands behind it stays unread.
+    /// Reads standard output until a line has `text`. The rest stays unread.
     pub fn read_until(lines: &mut impl BufRead, text: &str) -> Vec<String> {
         let mut read = Vec::new();
         for line in lines.lines() {
@@ -110,7 +111,7 @@ impl Group {
     }
 }
 
-/// Waits for the first of `groups` to end: which one, and the others go on.
+/// Waits for the first of `groups` to end, and returns its index. The others continue.
 pub fn first_to_end(groups: Vec<Group>) -> (usize, Receiver<(usize, Group)>, Group) {
     let (sender, ends) = channel();
     for (n, mut group) in groups.into_iter().enumerate() {
@@ -124,7 +125,7 @@ pub fn first_to_end(groups: Vec<Group>) -> (usize, Receiver<(usize, Group)>, Gro
     (n, ends, group)
 }
 
-/// Whether `status` is an end by SIGKILL.
+/// Whether the process was ended by SIGKILL.
 pub fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::SIGKILL as i32)
 }

@@ -1,6 +1,6 @@
-//! Nothing that the scenarios say reaches a model that writes or reasons about the program: marks planted in every
-//! free text of the scenarios are looked for in every request of a whole run.
-#![expect(clippy::disallowed_methods, reason = "a model server of the test's own")]
+//! No text of the scenarios reaches a model that writes the program or reasons about it. Every free text of
+//! the scenarios has a marker, which must not occur in these requests of a whole run.
+#![expect(clippy::disallowed_methods, reason = "the test runs a model server")]
 
 use std::sync::{Arc, Mutex};
 
@@ -59,7 +59,8 @@ ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 
 type Seen = Arc<Mutex<Vec<Value>>>;
 
-/// Drafts get a program that is new each time, judges a middling verdict, whoever looks for causes a diagnosis.
+/// Answers drafts with a program that is new each time, judges with a medium score, and requests for causes
+/// with a diagnosis.
 async fn answer(State(seen): State<Seen>, body: Bytes) -> String {
     let request: Value = serde_json::from_slice(&body).unwrap();
     let mut seen = seen.lock().unwrap();
@@ -114,18 +115,18 @@ async fn serve(seen: Seen) -> String {
     base
 }
 
-/// Whether the sandbox is there; where it should be and is not, the test fails.
+/// Whether the sandbox is available. The test fails if it is required and missing.
 fn sandbox(test: &str) -> bool {
     let there = std::process::Command::new("bwrap").arg("--version").output().is_ok();
     let required = std::env::var("ATOLL_REQUIRE").is_ok_and(|names| names.contains("process"));
-    assert!(there || !required, "bubblewrap is required and not there");
+    assert!(there || !required, "bubblewrap is required and missing");
     if !there {
         println!("skipped: {test}: bubblewrap is not installed");
     }
     there
 }
 
-/// A run of the factory on these scenarios, in which no draft is good enough, and every request of it.
+/// A run of the factory with these scenarios, in which no draft is good enough, and all its requests.
 async fn grown(scenarios: &[(&str, &str)]) -> (Ran, Vec<Value>) {
     let seen = Seen::default();
     let base = serve(seen.clone()).await;
@@ -158,7 +159,7 @@ async fn no_mark_of_the_scenarios_reaches_whoever_writes() {
         let text = request.to_string();
         let found: Vec<&str> = MARKS.into_iter().filter(|mark| text.contains(mark)).collect();
         match kind(request) {
-            "judge" => assert!(found.contains(&"CANARY-EXPECT"), "the judge is to know what is expected"),
+            "judge" => assert!(found.contains(&"CANARY-EXPECT"), "the judge must know the expected result"),
             kind => assert!(found.is_empty(), "{kind} sees {found:?}: {text}"),
         }
     }
@@ -196,11 +197,11 @@ async fn what_is_sealed_is_tried_once_after_the_end() {
     let sees = |request: &Value, path: &str| request.to_string().contains(path);
     let (last, before) = seen.split_last().unwrap();
     assert!(kind(last) == "judge" && sees(last, "/sealed-4b1d"), "{last}");
-    assert!(!before.iter().any(|request| sees(request, "/sealed-4b1d")), "nobody knows of it before");
+    assert!(!before.iter().any(|request| sees(request, "/sealed-4b1d")), "no earlier request has it");
     let judged = before.iter().filter(|request| kind(request) == "judge" && sees(request, "/gate-9c2e"));
-    assert!(judged.count() > 0, "a gate counts");
+    assert!(judged.count() > 0, "gates are judged");
     let told = before.iter().filter(|request| kind(request) != "judge" && sees(request, "/gate-9c2e"));
-    assert_eq!(told.count(), 0, "and nothing is told of it");
+    assert_eq!(told.count(), 0, "and no writer learns of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,10 +217,10 @@ async fn of_a_program_that_ends_only_what_dev_scenarios_did_is_told() {
     let (dev, gate) = (ending("mine", "dev-3c8e"), ending("theirs", "gate-1f6b") + "visibility: gate\n");
     let (_, seen) = grown(&[("greet", SCENARIO), ("mine", &dev), ("theirs", &gate)]).await;
     let writers = || seen.iter().filter(|request| kind(request) != "judge").map(Value::to_string);
-    assert!(writers().any(|request| request.contains("/end-dev-3c8e")), "of `dev` it is told");
+    assert!(writers().any(|request| request.contains("/end-dev-3c8e")), "`dev` findings are disclosed");
     assert!(writers().any(|request| request.contains("the program ended with exit code 3")));
     for request in writers() {
-        assert!(!request.contains("gate-1f6b"), "nothing of a gate is told: {request}");
-        assert!(!request.contains("It did not come up"), "it did: {request}");
+        assert!(!request.contains("gate-1f6b"), "gate findings are hidden: {request}");
+        assert!(!request.contains("It did not come up"), "the program did start: {request}");
     }
 }

@@ -1,11 +1,11 @@
-//! `kill -9` at any moment: what is on record is neither lost nor done again, and a run ends with the right outputs.
-//!
-//! `ATOLL_KILLS` says how many kills (50 where it is not set), `ATOLL_SEED` from what their moments are drawn:
+//! `kill -9` at any moment: recorded results are neither lost nor repeated, and the run ends with the right
+//! outputs.
+//! `ATOLL_KILLS` is the number of kills (default: 50), `ATOLL_SEED` the seed for their times:
 //!
 //! ```sh
 //! ATOLL_KILLS=1000 cargo nextest run --test suite --no-capture kill9::a_run_survives
 //! ```
-#![expect(clippy::disallowed_methods, reason = "tests read their own settings and keep what was said")]
+#![expect(clippy::disallowed_methods, reason = "tests read their settings and keep standard error")]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::BufReader;
@@ -23,15 +23,15 @@ use serde_json::{Value, json};
 use crate::binary::Project;
 use crate::fifo::{Fifo, Group, processes_with, was_killed, write_line};
 
-/// How many steps may be under way at once.
+/// Maximum number of concurrent steps.
 const SLOTS: u64 = 4;
 const ITEMS: u64 = 24;
 const ROUNDS: u64 = 5;
-/// Steps that take effect: a chain of five, two a item, one a round, and the last.
+/// Steps with an effect: a chain of five, two per item, one per round, and the last.
 const STEPS: usize = 5 + 2 * 24 + 5 + 1;
 
-/// A chain, a fan-out with a chain in each item, and rounds; every step writes its address into the pipe and doubles a
-/// number.
+/// A chain, a fan-out with a chain in each item, and a loop. Every step writes its address to the pipe and
+/// doubles a number.
 fn mixed() -> String {
     let step = |at: &str, address: &str, number: &str| {
         format!(
@@ -84,16 +84,16 @@ impl Dice {
     }
 }
 
-/// What a process is killed after.
+/// Event after which a process is killed.
 #[derive(Clone, Copy)]
 enum Moment {
-    /// So many effects of steps.
+    /// This number of effects of steps.
     Effects(u64),
-    /// So many facts heard on its event stream: early ones are those of the resume itself.
+    /// This number of facts on its event stream. The first ones are those of the resume.
     Facts(u64),
 }
 
-/// One run with all that was seen of it from outside.
+/// One run, with everything that was observed from outside.
 struct Ordeal {
     project: Project,
     fifo: Fifo,
@@ -123,7 +123,8 @@ impl Ordeal {
         }
     }
 
-    /// Starts the binary, kills it at `moment`, and looks at the journal; `true` where it had ended by itself.
+    /// Starts the binary, kills it at `moment`, and checks the journal. Returns `true` if it had ended by
+    /// itself.
     fn live(&mut self, first: bool, moment: Moment) -> bool {
         let pipe = self.fifo.path().display().to_string();
         let begin = ["run", "mixed", "--pipe", &pipe, "--quiet", "--events", "-"];
@@ -166,7 +167,7 @@ impl Ordeal {
         !was_killed(status)
     }
 
-    /// Reads `count` facts from the event stream; `false` where it ends before.
+    /// Reads `count` facts from the event stream; `false` if the stream ends before.
     fn hear(&mut self, out: &mut impl std::io::BufRead, count: u64) -> bool {
         for _ in 0..count {
             let mut line = String::new();
@@ -181,12 +182,12 @@ impl Ordeal {
         true
     }
 
-    /// Reads `count` effects; `false` where the process ends before.
+    /// Reads `count` effects; `false` if the process ends before.
     fn feel(&mut self, count: u64) -> bool {
         (0..count).all(|_| self.fifo_line())
     }
 
-    /// Takes in one line of the pipe; `false` at the end of the process.
+    /// Reads one line of the pipe; `false` at the end of the process.
     fn fifo_line(&mut self) -> bool {
         let line = self.fifo.line();
         let effect = line != "ended";
@@ -201,7 +202,8 @@ impl Ordeal {
         Sqlite::open(&path, Durability::Normal, Arc::new(SystemClock)).expect("the store")
     }
 
-    /// Reads the journal: it goes on from what it was, and has everything that was heard of.
+    /// Reads the journal. It must continue the previous one and contain all facts that were read from the
+    /// event stream.
     fn look(&mut self) {
         let store = self.store();
         let Some(head) = store.heads(1, None).expect("heads").pop() else { return };
@@ -256,7 +258,7 @@ impl Ordeal {
         again
     }
 
-    /// Judges the whole at its end; the number of executions beyond the first of each step.
+    /// Checks everything at the end. Returns the number of repeated executions.
     fn judge(&mut self) -> u64 {
         self.groups.drain(..).for_each(Group::wait_for_all);
         for effect in self.fifo.rest() {
@@ -264,7 +266,7 @@ impl Ordeal {
         }
         let ran = self.project.run(&["show", "last", "--format", "json"]).exits(0).json();
         assert_eq!(ran["outputs"], outputs());
-        assert_eq!(self.lost, 0, "what was recorded or heard of is no longer there");
+        assert_eq!(self.lost, 0, "recorded or streamed facts are missing");
         assert_eq!(self.done_again(), [""; 0]);
         let starts = self.starts();
         assert_eq!(starts.len(), STEPS);
@@ -297,7 +299,7 @@ fn a_run_survives_kills_at_any_moment() {
                 0 => Moment::Facts(1 + dice.roll(2 + 2 * SLOTS)),
                 _ => Moment::Effects(1 + dice.roll(29)),
             };
-            // The last kill is the last; then the run is left alone.
+            // After the last kill, the run is not disturbed any more.
             let moment = if kills + ordeal.kills < wanted { moment } else { Moment::Effects(u64::MAX) };
             early += u64::from(matches!(moment, Moment::Facts(_)));
             ended = ordeal.live(false, moment);
@@ -334,14 +336,14 @@ fn a_killed_run_leaves_no_process_behind() {
     for _ in 0..3 {
         assert_eq!(up.line(), "up");
     }
-    // Each step has a shell and two children by now, one of them in a session of its own.
+    // Now each step has a shell and two children, one of them in a separate session.
     assert!(processes_with(&never_path).len() >= 3, "{:?}", processes_with(&never_path));
     group.signal(Signal::SIGKILL);
     group.wait_for_all();
     assert_eq!(processes_with(&never_path), [""; 0]);
 }
 
-/// A pipeline whose outputs lie in a blob.
+/// A pipeline whose outputs are stored in a blob.
 const LARGE: &str = r#"
 atoll = 1
 name = "large"
@@ -351,7 +353,7 @@ steps.a.set = { text = "{{ range(3000) | map('string') | join(' ') }} {{ inputs.
 outputs = { text = "steps.a.output.text" }
 "#;
 
-/// What `sql` counts in the database of `project`.
+/// The number that `sql` returns.
 fn count(db: &rusqlite::Connection, sql: &str) -> i64 {
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }

@@ -1,6 +1,6 @@
-//! Whole runs of the factory, offline: a real model's answers come from the tapes of `examples/`, everything else
-//! happens for real. Where a runtime is missing a test says *skipped*; `ATOLL_REQUIRE=docker,process` makes that a
-//! failure.
+//! Whole runs of the factory, offline: the answers of a real model come from the tapes of `examples/`, and
+//! everything else is real. If a runtime is missing, a test prints *skipped*; with
+//! `ATOLL_REQUIRE=docker,process` it fails.
 #![expect(clippy::disallowed_methods, reason = "tests read examples and start programs")]
 
 use std::io::BufReader;
@@ -32,12 +32,12 @@ fn tape(example: &str) -> String {
     format!("examples/{example}/cassette.jsonl")
 }
 
-/// `atoll run factory` as the example was recorded, on its tape, in a data directory of its own.
+/// `atoll run factory` as the example was recorded, with its tape and a separate data directory.
 pub fn growing(project: &Project, example: &str, more: &[&str]) -> Command {
     on(project, example, &format!("examples/{example}/scenarios"), more)
 }
 
-/// The same on other scenarios.
+/// The same with other scenarios.
 fn on(project: &Project, example: &str, scenarios: &str, more: &[&str]) -> Command {
     let text = std::fs::read_to_string(root().join(format!("examples/{example}/run.args"))).unwrap();
     let text = text.replace(&format!("examples/{example}/scenarios"), scenarios);
@@ -52,33 +52,33 @@ pub fn ran(mut command: Command) -> Ran {
     Ran::of(&["run", "factory", "…"], &command.output().unwrap())
 }
 
-/// Whether `runtime` is here; where it is required and is not, the test fails.
+/// Whether `runtime` is available. The test fails if it is required and missing.
 pub fn there(runtime: &str, test: &str) -> bool {
     let probe: &[&str] = if runtime == "docker" { &["docker", "info"] } else { &["bwrap", "--version"] };
     let here = Command::new(probe[0]).args(&probe[1..]).output().is_ok_and(|output| output.status.success());
     let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
-    assert!(here || !required.split(',').any(|name| name == runtime), "{runtime} is required and not here");
+    assert!(here || !required.split(',').any(|name| name == runtime), "{runtime} is required and missing");
     if !here {
-        println!("skipped: {test}: {runtime} is not here");
+        println!("skipped: {test}: {runtime} is missing");
     }
     here
 }
 
-/// Whether Docker has `image`; where images are required and this is not here, the test fails.
+/// Whether Docker has `image`. The test fails if images are required and it is missing.
 pub fn has_image(image: &str, test: &str) -> bool {
     let pairs = IMAGES.split(',').filter_map(|pair| pair.split_once('='));
     let image = pairs.filter(|(name, _)| *name == image).map(|(_, with)| with).next().unwrap_or(image);
     let inspected = Command::new("docker").args(["image", "inspect", image]).output();
     let here = inspected.is_ok_and(|output| output.status.success());
     let required = std::env::var("ATOLL_REQUIRE").unwrap_or_default();
-    assert!(here || !required.split(',').any(|name| name == "images"), "{image} is required and not here");
+    assert!(here || !required.split(',').any(|name| name == "images"), "{image} is required and missing");
     if !here {
-        println!("skipped: {test}: {image} is not here");
+        println!("skipped: {test}: {image} is missing");
     }
     here
 }
 
-/// Images that a run built are of no use to anybody afterwards.
+/// Removes the images that a run built.
 fn forget_images(run: &str) {
     let filter = format!("label=atoll.run={run}");
     Command::new("docker").args(["image", "prune", "--force", "--filter", &filter]).output().ok();
@@ -102,7 +102,7 @@ fn recorded_examples_converge_again_in_the_sandbox() {
     }
 }
 
-/// Scenarios that share a program are run against one in each round, and what comes of them is the same.
+/// Scenarios that share a program run against one program in each round, with the same results.
 #[test]
 fn scenarios_that_share_a_program_need_one_in_each_round() {
     if !there("process", "scenarios_that_share_a_program_need_one_in_each_round") {
@@ -169,7 +169,8 @@ fn a_killed_factory_goes_on_and_grows_the_same_program() {
     }
 }
 
-/// A program that is not written where the user wants it is no success, and nothing is spent where that is known before.
+/// If the program cannot be written to the given place, the run fails. If that is known before the start,
+/// nothing is spent.
 #[test]
 fn a_program_that_cannot_be_delivered_fails_the_run() {
     if !there("process", "a_program_that_cannot_be_delivered_fails_the_run") {
@@ -179,7 +180,7 @@ fn a_program_that_cannot_be_delivered_fails_the_run() {
     let project = Project::new().file("out/mine.txt", "mine");
     let known = ran(growing(&project, "greeting", &["--runtime", "process"])).exits(1).stderr_has(why);
     assert!(!known.stderr.contains("converge#1"), "{}", known.stderr);
-    // What is only found out at the end.
+    // A failure that is only found at the end.
     let elsewhere = "steps.place.deliver.into=\"target/tmp/elsewhere\"";
     let more = ["--runtime", "process", "--set", elsewhere, "--format", "json"];
     let late = ran(growing(&project, "greeting", &more)).exits(1).stderr_has(why);
@@ -187,7 +188,8 @@ fn a_program_that_cannot_be_delivered_fails_the_run() {
     assert_eq!(project.read("out/mine.txt"), "mine");
 }
 
-/// What cannot be observed for a reason of ours says nothing about the candidate: it ends the run.
+/// If a candidate cannot be observed because of a problem on our side, the run ends, and the candidate gets
+/// no score.
 #[test]
 fn trouble_of_ours_is_no_round() {
     if !there("process", "trouble_of_ours_is_no_round") {

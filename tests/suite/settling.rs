@@ -1,5 +1,5 @@
-//! Calls that were sent and not answered: booked with all that they may have cost, and settled once the same call is
-//! answered. What has its answer is never asked again.
+//! Calls that were sent and not answered: recorded with their maximum cost, and corrected when the same
+//! call is answered. Answered calls are never repeated.
 
 use std::io::BufReader;
 use std::process::Stdio;
@@ -31,7 +31,7 @@ fn answer() -> Act {
     Act::Stream(openai("here", "stop"))
 }
 
-/// Runs or resumes, and kills the process once `there` holds.
+/// Runs or resumes, and kills the process when `there` is true.
 async fn kill(project: &Project, words: &[&str], there: impl Fn() -> bool) {
     let mut command = project.command(words);
     command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -53,7 +53,8 @@ fn near(sum: &Value, right: f64) {
     assert!((sum.as_f64().unwrap_or_default() - right).abs() < 1e-9, "{sum}, and not {right}");
 }
 
-/// 400 tokens from the cache at 0.1 $, 600 at 0.4 $, 100 written at 1.6 $ a million.
+/// 400 cached input tokens at $0.1, 600 other input tokens at $0.4, and 100 output tokens at $1.6 per
+/// million.
 const PRICE: f64 = (400.0 * 0.1 + 600.0 * 0.4 + 100.0 * 1.6) / 1e6;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +67,7 @@ async fn a_call_in_flight_at_a_kill_counts_as_lost_until_it_is_answered() {
     kill(&project, &["resume", "last", "--quiet"], || server.seen().len() == 2).await;
     let lost = spent(&project);
     assert_eq!((&lost["calls"], &lost["lost"]), (&json!(1), &json!(1)), "{lost}");
-    assert!(lost["usd"].as_f64().unwrap() > 10.0 * PRICE, "all that it may have cost: {lost}");
+    assert!(lost["usd"].as_f64().unwrap() > 10.0 * PRICE, "the maximum cost: {lost}");
 
     project.run(&["resume", "last", "--quiet"]).exits(0);
     let settled = spent(&project);
@@ -97,7 +98,7 @@ async fn a_connection_that_is_cut_before_a_word_is_a_lost_call() {
     let asks = pipeline("llm", r#"{ model = "gpt-4.1-mini", prompt = "hi", max_tokens = 4000 }"#);
     for (acts, calls, lost, estimated) in [
         (vec![Act::Cut(String::new()), answer()], 2, 0, 1),
-        // What came in part is estimated from that, as ever.
+        // Partial answers are estimated from the received part, as usual.
         (vec![Act::Cut(String::new()), Act::Cut(String::new()), Act::Cut(String::new())], 3, 3, 0),
     ] {
         let server = Server::start(acts).await;
@@ -124,7 +125,8 @@ async fn what_was_lost_is_free_again_for_the_rest_of_the_run() {
                [steps.a]\nllm = { model = \"gpt-4.1-mini\", prompt = \"one\", max_tokens = 4000 }\n\
                [steps.b]\nllm = { model = \"gpt-4.1-mini\", prompt = \"{{ steps.a.output.text }}\", max_tokens = 4000 }\n";
     let project = project(&server, two);
-    // Each may cost 0.0068 $: the lost one and one more fit, a third does not before the lost one is settled.
+    // Each may cost $0.0068. The lost call and one other fit, but a third does not until the lost one is
+    // settled.
     kill(&project, &["run", "one", "--quiet", "--limit", "usd=0.014"], || server.seen().len() == 1).await;
     project.run(&["resume", "last", "--quiet", "--limit", "usd=0.014"]).exits(0);
     near(&spent(&project)["usd"], 3.0 * PRICE);
@@ -150,7 +152,7 @@ async fn of_several_samples_only_those_in_flight_are_asked_again() {
     assert!(was_killed(group.wait()));
     group.wait_for_all();
     project.run(&["resume", "last", "--quiet"]).exits(0);
-    assert_eq!(server.seen().len(), 5, "the sample that was answered is not asked again");
+    assert_eq!(server.seen().len(), 5, "the answered sample is not requested again");
     let spent = spent(&project);
     assert_eq!(
         [&spent["calls"], &spent["lost"], &spent["estimated"]],
@@ -176,7 +178,7 @@ async fn samples_that_failed_are_asked_again_without_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_wait_for_their_turn_at_a_kill_cost_nothing() {
-    // The first asks for patience: all others wait at the limiter.
+    // The first answer is a rate limit, so all other calls wait at the limiter.
     for (verb, with, calls) in [
         ("llm", r#"{ model = "gpt-4.1-mini", prompt = "hi", samples = 3, vote = "majority" }"#, 3),
         ("agent", r#"{ model = "gpt-4.1-mini", prompt = "hi", tools = ["write"] }"#, 1),
@@ -230,7 +232,7 @@ async fn a_kill_while_an_agents_tool_runs_loses_nothing() {
     while sleeps() {
         tokio::task::yield_now().await;
     }
-    // It continues with the tool, and repeats no call that has an answer.
+    // It continues with the tool, and repeats no answered call.
     kill(&project, &["resume", "last", "--quiet"], sleeps).await;
     assert_eq!(server.seen().len(), 1);
     let spent = spent(&project);

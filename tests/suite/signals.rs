@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::binary::{Project, Ran};
 use crate::fifo::{Fifo, Group, first_to_end, processes_with, was_killed, write_line};
 
-/// One step that says that it is up and then waits to be let go, and one behind it.
+/// One step that reports that it is running and waits to be released, and one after it.
 const HELD: &str = r#"
 atoll = 1
 name = "held"
@@ -30,14 +30,14 @@ set = { text = "{{ steps.wait.output.stdout | trim }}" }
 text = "steps.after.output.text"
 "#;
 
-/// A run of [`HELD`] that can be begun, stopped and let go.
+/// A run of [`HELD`] that can be started, stopped and released.
 struct Held {
     project: Project,
     up: Fifo,
     go: String,
 }
 
-/// The binary at work, with its event stream.
+/// The running binary, with its event stream.
 struct Working {
     group: Group,
     events: BufReader<ChildStdout>,
@@ -71,12 +71,12 @@ impl Held {
         Working { group, events }
     }
 
-    /// Waits until the step is under way.
+    /// Waits until the step is running.
     fn is_up(&mut self) {
         assert_eq!(self.up.line(), "up");
     }
 
-    /// Lets the step that is under way end with `text`.
+    /// Lets the running step end with `text`.
     fn let_go(&self, text: &str) {
         write_line(self.go.as_ref(), text);
     }
@@ -92,7 +92,7 @@ impl Working {
         Group::read_until(&mut self.events, text);
     }
 
-    /// Its end.
+    /// Waits for its end.
     fn end(self) -> Ran {
         let Self { group, mut events } = self;
         let mut rest = String::new();
@@ -129,7 +129,7 @@ fn one_signal_lets_the_step_finish(signal: Signal) {
         .stderr_has("continues it");
     let shown = held.show();
     assert_eq!((&shown["status"], &shown["code"]), (&json!("cancelled"), &json!(8)));
-    assert_eq!(states(&shown), [("wait", "done")], "no new work is taken");
+    assert_eq!(states(&shown), [("wait", "done")], "no new step is started");
     held.project.run(&["resume", "last"]).exits(0).stdout_is("text: first\n");
     assert_eq!(held.up.rest(), [""; 0], "a step that has its output is not run again");
 }
@@ -220,7 +220,7 @@ fn of_two_resumes_at_once_exactly_one_goes_on_and_a_dead_one_is_replaced() {
         assert_eq!(lost.wait().code(), Some(9), "round {round}: {stderr}");
         assert!(stderr.contains(&format!("held by process {winner} on ")), "round {round}: {stderr}");
         held.is_up();
-        nix::sys::signal::killpg(winner, Signal::SIGKILL).expect("the winner is there");
+        nix::sys::signal::killpg(winner, Signal::SIGKILL).expect("the winner is running");
         let (_, mut won) = ends.recv().expect("its end");
         assert!(was_killed(won.wait()), "round {round}");
         won.wait_for_all();
@@ -230,7 +230,7 @@ fn of_two_resumes_at_once_exactly_one_goes_on_and_a_dead_one_is_replaced() {
     held.is_up();
     held.let_go("at last");
     last.end().exits(0);
-    assert_eq!(held.up.rest(), [""; 0], "one of two went on, each time");
+    assert_eq!(held.up.rest(), [""; 0], "each time, one of two continued");
     assert_eq!(held.show()["outputs"], json!({"text": "at last"}));
 }
 
@@ -269,7 +269,7 @@ name = "steps.name.output"
     assert_eq!(log.stdout.matches("answered").count(), 2, "{}", log.stdout);
 }
 
-/// A step that must not be run twice, cut off by a kill.
+/// A step that must not run twice, interrupted by a kill.
 fn cut_off() -> Held {
     let mut held = Held::of(&HELD.replace("idempotent = true\n", ""));
     let working = held.run();
@@ -284,7 +284,7 @@ fn cut_off() -> Held {
             .stderr_has("wait VALUE` answers");
     }
     assert_eq!(held.show()["status"], "waiting");
-    assert_eq!(held.up.rest(), [""; 0], "nothing is run again unasked");
+    assert_eq!(held.up.rest(), [""; 0], "no step runs again without an answer");
     held
 }
 

@@ -1,12 +1,11 @@
-//! Money: caps hold with calls in flight, every call is in the ledger, a kill costs at most what was in flight, and a
-//! provider that is down stops the run without losing it.
-//!
-//! `ATOLL_PAID_KILLS` says how many kills the loop of kills makes (10 where it is not set):
+//! Money: caps hold with concurrent calls, every call is in the ledger, a kill costs at most the calls in
+//! progress, and if a provider is down, the run stops and can be resumed.
+//! `ATOLL_PAID_KILLS` is the number of kills in the loop of kills (default: 10):
 //!
 //! ```sh
 //! ATOLL_PAID_KILLS=200 cargo nextest run --test suite --no-capture spending::kills
 //! ```
-#![expect(clippy::disallowed_methods, reason = "a provider of the tests' own, and a setting")]
+#![expect(clippy::disallowed_methods, reason = "tests run a provider and read a setting")]
 #![expect(clippy::cast_precision_loss, reason = "counts of calls are small")]
 
 use std::collections::BTreeMap;
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 use crate::binary::Project;
 use crate::fifo::{Group, was_killed};
 
-/// A provider that counts what it is paid for.
+/// A provider that counts paid calls.
 #[derive(Clone, Default)]
 struct Shop(Arc<Inside>);
 
@@ -38,17 +37,17 @@ struct Books {
     /// How often each prompt was answered.
     answered: BTreeMap<String, u64>,
     calls: u64,
-    /// From this call on it is down.
+    /// Number of the call after which it is down.
     down_from: Option<u64>,
-    /// Whether three of ten calls go wrong, each in another way.
+    /// Whether three of ten calls fail, each in a different way.
     clumsy: bool,
     came: u64,
-    /// Answers that nobody could read.
+    /// Number of answers that cannot be parsed.
     garbled: u64,
     refused: u64,
 }
 
-/// What it says a call used.
+/// Reported usage of a call.
 const READ: u64 = 400;
 const WRITTEN: u64 = 40;
 
@@ -74,7 +73,8 @@ impl Shop {
         self.0.books.lock().unwrap()
     }
 
-    /// Waits until it has answered `calls` calls in all, or `ended` says that nobody asks any more.
+    /// Waits until it has answered `calls` calls in total, or `ended` is true because no more calls will
+    /// come.
     fn wait_for(&self, calls: u64, ended: &Mutex<bool>) {
         let mut books = self.books();
         while books.calls < calls && !*ended.lock().unwrap() {
@@ -110,7 +110,7 @@ async fn serve(State(shop): State<Shop>, body: Bytes) -> Response {
     axum::Json(answer).into_response()
 }
 
-/// One of the ways in which a provider fails without having answered.
+/// A way in which a provider fails without an answer.
 fn mishap(kind: u64) -> Response {
     let error = |text: &str| axum::Json(json!({"error": {"message": text, "type": "server_error"}}));
     match kind {
@@ -122,7 +122,7 @@ fn mishap(kind: u64) -> Response {
     }
 }
 
-/// Dollars that a call really costs, and the most that it may cost: its tokens cost a dollar for a thousand.
+/// Actual cost of a call in dollars, at one dollar for a thousand tokens.
 fn price() -> f64 {
     (READ + WRITTEN) as f64 / 1e3
 }
@@ -160,7 +160,7 @@ fn project(base: &str) -> Project {
 
 #[track_caller]
 fn near(a: &Value, b: f64) {
-    let a = a.as_f64().unwrap_or_else(|| panic!("{a} is no number"));
+    let a = a.as_f64().unwrap_or_else(|| panic!("{a} is not a number"));
     assert!((a - b).abs() < 1e-6, "{a} is not {b}");
 }
 
@@ -173,13 +173,13 @@ fn a_cap_holds_with_eight_calls_in_flight_and_the_rest_is_paid_later() {
     let spent = ran.json()["spent"].clone();
     near(&spent["usd"], paid as f64 * price());
     assert!(spent["usd"].as_f64().unwrap() <= 8.0, "{spent}");
-    // A call may cost 1.11 dollars and costs 0.44: what was set aside too much was given back and used.
+    // A call may cost up to 1.11 dollars and costs 0.44: the rest of each reservation was released and used.
     assert!(paid >= 15, "{paid} calls");
     ran.stderr_has("may take up to 1.1").stderr_has("--limit usd=N");
     let ended = project.run(&["resume", "last", "--limit", "usd=100", "--format", "json"]).exits(0).json();
     near(&ended["spent"]["usd"], 40.0 * price());
     assert_eq!(shop.books().calls, 40);
-    assert!(shop.books().answered.values().all(|times| *times == 1), "nothing is paid twice");
+    assert!(shop.books().answered.values().all(|times| *times == 1), "no call is paid twice");
     let texts = ended["outputs"]["all"].as_array().unwrap().clone();
     assert_eq!((texts.len(), &texts[39]), (40, &json!("re: thing 39")));
 }
@@ -213,7 +213,7 @@ fn the_worst_case_is_known_before_anything_is_asked() {
     let step = &worst["steps"][0];
     // Five things, three attempts at each.
     assert_eq!((&step["step"], &step["times"]), (&json!("ask/say"), &json!(15.0)));
-    // And each is asked once again where its answer is empty.
+    // Each may be repeated once if its answer is empty.
     near(&worst["all"]["calls"], 30.0);
     near(&worst["all"]["tokens_out"], 3000.0);
     let ran = project.run(&["run", "ask", "--things", "5", "--format", "json"]).exits(0).json();
@@ -223,7 +223,7 @@ fn the_worst_case_is_known_before_anything_is_asked() {
     }
     let text = project.run(&["plan", "ask"]).exits(0).stdout;
     assert!(text.contains("worst case") && text.contains("total    240 calls"), "{text}");
-    assert_eq!(shop.books().calls, 5, "planning asks nothing");
+    assert_eq!(shop.books().calls, 5, "planning makes no calls");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn the_worst_case_of_an_agent_has_its_tokens_and_its_price() {
     let agent = |model: &str, more: &str| {
         format!("agent = {{ model = {model}, prompt = 'x', turns = 5, unknown_cost = 'count'{more} }}")
     };
-    // Five answers, each of which may be empty and asked for once more.
+    // Five answers, each of which may be repeated once if it is empty.
     let (text, worst) = planned(&[&agent("'p/priced'", "")]);
     assert!(text.contains("10 calls, 100000 tokens in, 10000 out, $5.00"), "{text}");
     assert_eq!(worst["complete"], true);
@@ -364,7 +364,7 @@ fn the_worst_case_of_an_agent_has_its_tokens_and_its_price() {
 #[test]
 fn an_outage_pauses_the_run_and_it_goes_on_where_it_was() {
     let (shop, base) = Shop::open();
-    // One after the other: whoever is asked by many at once and is down is left alone for seconds.
+    // In sequence, because with concurrent calls a provider that is down gets no new calls for seconds.
     let patient = PIPELINE.replace("parallel = \"8\"", "parallel = \"1\"");
     assert_ne!(patient, PIPELINE);
     let project = project(&base).file("pipelines/ask.toml", &patient);
@@ -373,16 +373,16 @@ fn an_outage_pauses_the_run_and_it_goes_on_where_it_was() {
     assert_eq!(ran.json()["status"], "outage");
     ran.stderr_has("shop answered 503").stderr_has("tries again");
     assert!(shop.books().refused > 0);
-    // Still down: it pauses again, and nothing is lost.
+    // Still down: the run pauses again, and no results are lost.
     project.run(&["resume", "last"]).exits(7);
     shop.books().down_from = None;
     let ended = project.run(&["resume", "last", "--format", "json"]).exits(0).json();
     assert_eq!(shop.books().calls, 40);
-    assert!(shop.books().answered.values().all(|times| *times == 1), "nothing is paid twice");
+    assert!(shop.books().answered.values().all(|times| *times == 1), "no call is paid twice");
     near(&ended["spent"]["usd"], 40.0 * price());
 }
 
-/// `ATOLL_FAULTY_CALLS` says how many things are asked about (500 where it is not set).
+/// `ATOLL_FAULTY_CALLS` is the number of calls to answer (default: 500).
 #[test]
 fn with_three_of_ten_calls_failing_nothing_is_lost_and_nothing_counted_twice() {
     let things: u64 = std::env::var("ATOLL_FAULTY_CALLS").ok().map_or(500, |text| text.parse().unwrap());
@@ -394,9 +394,12 @@ fn with_three_of_ten_calls_failing_nothing_is_lost_and_nothing_counted_twice() {
     let books = shop.books();
     let answered = ran["outputs"]["all"].as_array().unwrap();
     let whole = |(n, text): (usize, &Value)| *text == json!(format!("re: thing {n}"));
-    assert!(answered.len() as u64 == things && answered.iter().enumerate().all(whole), "nothing is lost");
-    assert_eq!((books.answered.len() as u64, books.calls), (things, things), "nothing is paid twice");
-    // What came back and could not be read was paid for as well.
+    assert!(
+        answered.len() as u64 == things && answered.iter().enumerate().all(whole),
+        "all answers are there"
+    );
+    assert_eq!((books.answered.len() as u64, books.calls), (things, things), "no call is paid twice");
+    // Answers that could not be parsed were paid as well.
     near(&ran["spent"]["calls"], (things + books.garbled) as f64);
     assert!(ran["spent"]["usd"].as_f64().unwrap() >= things as f64 * price(), "{}", ran["spent"]);
     println!(
@@ -406,7 +409,7 @@ fn with_three_of_ten_calls_failing_nothing_is_lost_and_nothing_counted_twice() {
     );
 }
 
-/// Lanes are eight wide: as many calls can be under way at a kill.
+/// Lanes allow eight concurrent calls, so up to eight are in progress at a kill.
 const SLOTS: u64 = 8;
 
 #[test]
@@ -443,11 +446,11 @@ fn kills_cost_at_most_what_was_in_flight_and_all_of_it_is_in_the_ledger() {
                     status
                 })
             };
-            // Another moment each time: after the third call, the eleventh, the fifth, …
+            // At a different time in each round: after the third call, the eleventh, the fifth, …
             shop.wait_for(before + 3 + (killed * 8 + runs * 5) % 17, &ended);
             let _ = nix::sys::signal::killpg(pid, Signal::SIGKILL);
             let status = waiting.join().unwrap();
-            // One that was killed before its run was on record begins anew.
+            // If it was killed before its run was recorded, a new run is started.
             first = first && project.run(&["runs", "--format", "json"]).json()["runs"] == json!([]);
             if was_killed(status) {
                 killed += 1;
@@ -457,14 +460,14 @@ fn kills_cost_at_most_what_was_in_flight_and_all_of_it_is_in_the_ledger() {
             }
         }
         let books = shop.books();
-        assert_eq!(books.answered.len(), 60, "everything was asked");
+        assert_eq!(books.answered.len(), 60, "every prompt was answered");
         let again = books.calls - 60;
         assert!(again <= killed * SLOTS, "{again} calls too many for {killed} kills");
         let show = project.run(&["show", "last", "--format", "json"]).exits(0).json();
         assert_eq!(show["outputs"]["all"].as_array().unwrap().len(), 60);
         let cost = project.run(&["cost", "last", "--format", "json"]).exits(0).json();
         let recorded = cost["spent"]["calls"].as_f64().unwrap();
-        // What was lost was asked again and answered: it counts with what that cost.
+        // Lost calls were repeated and answered, so they count with the cost of the repeated call.
         assert_eq!(cost["spent"]["lost"], Value::Null, "{cost}");
         let estimated = cost["spent"]["estimated"].as_f64().unwrap_or_default();
         assert!(recorded >= books.calls as f64, "{recorded} of {} calls are in the ledger", books.calls);

@@ -1,4 +1,4 @@
-//! Questions on a terminal: a pseudo-terminal is the keyboard and the screen.
+//! Questions in a terminal: a pseudo-terminal provides the keyboard and the screen.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::binary::Project;
 
-/// The binary on a terminal.
+/// The binary in a terminal.
 struct Terminal {
     keyboard: File,
     child: Child,
@@ -24,12 +24,12 @@ impl Terminal {
         command.env_remove("CI").env("TERM", "xterm-256color");
         command.stdin(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
         let child = command.spawn().expect("the binary starts");
-        // The slave is now open in the child alone: its end is the end of the terminal.
+        // Only the child has the slave side open now, so the terminal ends with the child.
         drop(command);
         Self { keyboard: master, child, seen: String::new() }
     }
 
-    /// Reads the screen until it has `text` after what was read before; what came until then.
+    /// Reads the screen until new output has `text`, and returns that output.
     fn until(&mut self, text: &str) -> String {
         let mut bytes = [0; 1024];
         loop {
@@ -49,7 +49,7 @@ impl Terminal {
     }
 
     fn end(mut self) -> Value {
-        // Nobody is kept waiting for somebody who reads the screen.
+        // The screen is read in a thread, so that the binary never blocks on output.
         let mut screen = self.keyboard.try_clone().unwrap();
         std::thread::spawn(move || screen.read_to_end(&mut Vec::new()));
         let mut text = String::new();
@@ -71,7 +71,7 @@ fn progress_is_drawn_and_not_over_a_question() {
     );
     let clears = "\u{1b}[2K";
     let mut terminal = Terminal::run(&project);
-    assert!(terminal.until("? sugar: Sugar?").contains(clears), "nothing is drawn");
+    assert!(terminal.until("? sugar: Sugar?").contains(clears), "no status line is drawn");
     let question = terminal.until("answer: ");
     assert!(question.contains("1  yes") && !question.contains(clears), "{question:?}");
     terminal.type_in("maybe\n");

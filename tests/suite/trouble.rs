@@ -1,4 +1,5 @@
-//! Bad input, missing credentials, a provider that is down, a full disk: a clear word each time, and nothing lost.
+//! Bad input, missing credentials, a provider that is down, a full disk: each gives a clear message, and no
+//! results are lost.
 #![expect(clippy::disallowed_methods, reason = "tests write files, mount a small disk and look at databases")]
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ const CASE: &str = include_str!("../../examples/word-count/scenarios/counting.ya
 
 const PREFLIGHT: &str = include_str!("../../pipelines/preflight.toml");
 
-/// A project with the word counter's specification and scenarios, in which nobody waits long before trying again.
+/// A project with the specification and scenarios of the word counter, and short pauses between attempts.
 fn words() -> Project {
     let hasty = PREFLIGHT.replace("2s..30s", "1ms..2ms");
     assert_ne!(hasty, PREFLIGHT);
@@ -26,7 +27,7 @@ fn factory(project: &Project, more: &[&str]) -> Ran {
     project.run(&[&base, more].concat())
 }
 
-/// No model was asked for anything.
+/// Checks that no model was called.
 #[track_caller]
 fn nothing_asked(ran: &Ran) {
     assert!(!ran.stderr.contains("asking "), "{}", ran.stderr);
@@ -48,7 +49,7 @@ fn a_specification_that_cannot_be_read_begins_no_run() {
     factory(&project, &["--threshold", "200"]).exits(3).stderr_has("threshold");
     let both = project.run(&["run", "factory", "--spec", "nowhere.md", "--scenarios", "none"]).exits(3);
     both.stderr_has("nowhere.md").stderr_has("none").stderr_has("2 errors");
-    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
+    assert!(!project.path(".atoll/atoll.db").exists(), "a run that cannot start leaves no files");
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn inputs_that_do_not_go_together_are_refused_wherever_they_come_from() {
     let project = Project::new().file("pipelines/inner.toml", inner).file("pipelines/outer.toml", outer);
     project.run(&["run", "inner"]).exits(3).stderr_has("error[E0610]: give an a").stdout_is("");
     project.run(&["plan", "inner", "--a", "b"]).exits(3).stderr_has("an a is no b");
-    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
+    assert!(!project.path(".atoll/atoll.db").exists(), "a run that cannot start leaves no files");
     project.run(&["run", "inner", "--a", "c"]).exits(0);
     project.run(&["run", "outer"]).exits(1).stderr_has("`inner`: an a is no b");
 }
@@ -89,7 +90,7 @@ fn an_unknown_model_is_named() {
             .stderr_has("[providers.nobody] of atoll.toml")
             .stderr_has("E0609"),
     );
-    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
+    assert!(!project.path(".atoll/atoll.db").exists(), "a run that cannot start leaves no files");
 }
 
 #[test]
@@ -101,11 +102,11 @@ fn a_missing_key_is_named_and_the_run_goes_on_once_it_is_there() {
         .stderr_has("export ANTHROPIC_API_KEY=…")
         .stderr_has("continues it");
     project.run(&["resume", "last"]).exits(7).stderr_has("ANTHROPIC_API_KEY is not set");
-    // With a key it gets further: to a provider that is down.
+    // With a key, the next failure is a provider that is down.
     let project = project.env("ANTHROPIC_API_KEY", "sk-none").env("ANTHROPIC_BASE_URL", "http://127.0.0.1:9");
     let ran =
         project.run(&["resume", "last"]).exits(7).stderr_has("cannot reach anthropic at http://127.0.0.1:9");
-    assert!(!ran.stderr.contains("cases  begins"), "what is done is not done again: {}", ran.stderr);
+    assert!(!ran.stderr.contains("cases  begins"), "finished steps are not repeated: {}", ran.stderr);
     assert!(!ran.stderr.contains("sk-none"), "{}", ran.stderr);
 }
 
@@ -117,7 +118,7 @@ fn a_provider_that_is_down_is_tried_again_and_then_pauses_the_run() {
             "check that the server is running there, or set another address in ATOLL_ANTHROPIC_BASE_URL",
         );
     assert_eq!(ran.stderr.matches("asking anthropic").count(), 3, "{}", ran.stderr);
-    // What is done can be taken over by another run.
+    // Another run can reuse finished results.
     project
         .run(&["resume", "last", "--replan"])
         .exits(7)
@@ -166,11 +167,11 @@ fn a_journal_of_a_newer_version_is_left_alone() {
     project.run(&["resume", "last"]).exits(7);
 }
 
-/// A disk of its own, as small as asked for; gone when dropped.
+/// A small separate disk, which is removed on drop.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// One at `path`; none, and why, where this machine lets nobody mount.
+    /// Mounts it at `path`. Returns `None` and prints the reason if this machine does not allow mounts.
     fn new(path: PathBuf, options: &str) -> Option<Self> {
         std::fs::create_dir_all(&path).unwrap();
         let words = ["-t", "tmpfs", "-o", options, "tmpfs"];
@@ -231,7 +232,7 @@ sizes = "steps.many.output | map(attribute='stdout') | map('length')"
     let effects = lines(&project.path("effects"));
     let again = effects.len() - 6;
     println!("{before} effects before the disk was full, {again} of them repeated");
-    assert!(again <= 1, "only what was under way is run again: {effects:?}");
+    assert!(again <= 1, "only the step in progress is repeated: {effects:?}");
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn a_directory_that_cannot_be_written_is_named() {
         .stderr_has("cannot be created")
         .stderr_has("--data-dir DIR");
     project.run(&["resume", "last", "--data-dir", "there"]).exits(1).stderr_has("check the permissions");
-    // Looking takes no more than reading.
+    // Commands that only show runs need no write access.
     project.run(&["runs", "--data-dir", "there"]).exits(0).stdout_has("factory");
     project.run(&["show", "last", "--data-dir", "there"]).exits(0).stdout_has("ANTHROPIC_API_KEY");
     project.run(&["log", "last", "--data-dir", "there"]).exits(0).stdout_has("run_started");

@@ -1,5 +1,5 @@
-//! Work without an end in sight: turns that commit and let others go first, pure loops that can be stopped, and loops
-//! whose rounds stay cheap.
+//! Very long work: turns that commit and yield to others, pure loops that can be stopped, and loops whose
+//! rounds stay cheap.
 
 use std::io::{BufReader, Read};
 use std::process::ChildStdout;
@@ -27,7 +27,7 @@ fn a_pure_loop_keeps_to_its_timeout() {
         let project = Project::new().file("pipelines/long.toml", &step(text));
         project.run(&["run", "long", "--format", "json"]).exits(1).stdout_has("took longer than 200 ms");
     }
-    // What takes but a moment needs no time of its own.
+    // A short computation is not limited by a thread.
     let short = step("init = { x = \"0\" }, next = { x = \"state.x + 1\" }, max = 10");
     Project::new().file("pipelines/long.toml", &short).run(&["run", "long"]).exits(0);
 }
@@ -71,12 +71,12 @@ fn many_local_units_reach_the_disk_while_there_are_more_and_hear_signals() {
         assert!(!rest.contains("all[50000]"), "it ends long before its last item");
         assert_eq!(group.wait().code(), code);
         let log = project.run(&["log", "last", "--format", "json"]);
-        assert!(log.stdout.contains("item_closed"), "what was heard of is on disk");
+        assert!(log.stdout.contains("item_closed"), "streamed facts are on disk");
     }
     let small = ["run", "units", "--n", "3000", "--format", "json"];
     let outputs = &project.run(&small).exits(0).json()["outputs"];
     assert_eq!(outputs["n"], 3_000);
-    // Of each unit: its number from 1, and the sum of 0 to 19.
+    // For each unit: its number from 1, plus the sum of 0 to 19.
     assert_eq!(outputs["sum"], 3_000 * 3_001 / 2 + 3_000 * 190);
 }
 
@@ -98,7 +98,7 @@ fn what_is_under_way_has_its_grace_and_no_longer() {
     project.run(&["run", "wait", "--up", "x", "--grace", "soon"]).exits(2).stderr_has("not a duration");
 }
 
-/// How many bytes the journal of a loop of `n` rounds takes that adds to a list.
+/// Size in bytes of the journal of a loop with `n` rounds that appends to a list.
 fn journal_of(n: usize) -> (usize, Value) {
     let project = Project::new().file(
         "pipelines/grow.toml",
@@ -124,12 +124,12 @@ fn a_round_records_what_it_changed_and_history_knows_every_state() {
     assert_eq!(output["was"], 500 * 501 / 2);
 }
 
-/// An expression that takes seconds, and whose value is a number.
+/// An expression with a numeric value that takes seconds.
 fn slow() -> String {
     format!("([{}] | sum)", vec!["(range(100000) | map('string') | list | length)"; 100].join(", "))
 }
 
-/// A pipeline that has an expression that takes minutes.
+/// A pipeline with an expression that takes minutes.
 const HEAD: &str = "atoll = 1\n[inputs.n]\ntype = \"int\"\ndefault = 100000\n\
                     [functions.long]\nargs = [\"x\"]\nvalue = \"range(100000) | map('string') | map('length') | sum\"\n";
 const FOREVER: &str = "(range(inputs.n) | map('long') | sum)";
@@ -179,7 +179,7 @@ fn whatever_a_step_evaluates_keeps_to_its_timeout() {
         let ran = project.run(&["run", "long", "--format", "json"]).exits(1);
         ran.stdout_has(&format!("evaluating `{what}` took longer than 50 ms"));
     }
-    // What is long and not too long has its value.
+    // An expression that is slow but within the limit has a value.
     let text = format!(
         "atoll = 1\n[steps.long]\nset = {{ x = \"{{{{ {slow} }}}}\" }}\n[outputs]\nx = \"{slow} - steps.long.output.x\"\n"
     );

@@ -1,5 +1,5 @@
-//! `atoll validate`, as somebody would use it: Python's own web server is the program under test, or the programs that
-//! the recorded examples deliver; judges answer over the wire.
+//! `atoll validate` as a user runs it. The program under test is Python's web server, or a program from the
+//! recorded examples. Judges answer over HTTP.
 
 mod attached;
 mod commands;
@@ -22,10 +22,10 @@ use regex::Regex;
 
 use crate::binary::Project;
 
-/// Python's `http.server` with a directory of its own.
+/// Python's `http.server` for a separate directory.
 pub struct Site {
     server: Child,
-    /// Where it answers.
+    /// Its base URL.
     pub url: String,
 }
 
@@ -70,14 +70,14 @@ pub fn served(files: &[(&str, &str)]) -> (Project, Site) {
     (project, site)
 }
 
-/// A report without what differs from run to run.
+/// A report without the parts that differ from run to run.
 pub fn lasting(text: &str) -> String {
     let rules = [
         (r"127\.0\.0\.1:\d+", "HOST"),
         (r"\b01[0-9a-z]{24}\b", "RUN"),
         (r"(?i)last-modified: [^\n\\]+? GMT", "last-modified: MOMENT"),
         (r"\b[0-9a-f]{20}\b", "MARK"),
-        // Python's pages of errors change from version to version.
+        // The error pages of Python differ between versions.
         (r"(?s)(<|&lt;)!DOCTYPE HTML.*?/html(>|&gt;)", "PAGE"),
         (r"content-length: 3\d\d", "content-length: 300"),
         (r#"(duration_ms"?: )\d+"#, "${1}0"),
@@ -90,7 +90,7 @@ pub fn lasting(text: &str) -> String {
     })
 }
 
-/// What every project here serves.
+/// Pages that every project in these tests serves.
 pub const PAGES: [(&str, &str); 2] = [
     ("site/index.html", "<h1>Good morning</h1>\n"),
     ("site/items.json", "{\"items\": [{\"name\": \"Widget\"}]}\n"),

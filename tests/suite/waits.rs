@@ -1,5 +1,5 @@
-//! Waiting is per step: a question, an outage or a limit holds up only what needs it; and commands reach a run that
-//! another process carries out.
+//! Waiting is per step: a question, an outage or a limit delays only the steps that depend on it. Commands
+//! reach a run that another process executes.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{ChildStdout, Stdio};
@@ -186,7 +186,7 @@ fn deadlines_hold_without_a_terminal() {
     asks("at_deadline = \"late\"")
         .run(&["check", "p.toml"])
         .exits(3)
-        .stdout_has("`at_deadline` needs a `deadline`");
+        .stdout_has("`deadline` is missing: `at_deadline` needs it");
     asks("type = \"number\"")
         .run(&["check", "p.toml"])
         .exits(3)
@@ -213,7 +213,7 @@ data = "steps.data.output.a + 1"
     project.run(&["answer", "last", "data", "{\"a\": 1}"]).exits(0).stdout_is("name: 007!\ndata: 2\n");
 }
 
-/// A question beside a step that waits to be let go.
+/// A question, concurrent with a step that waits to be released.
 const OPEN: &str = r#"
 [inputs]
 up = { type = "string", required = true }
@@ -279,7 +279,7 @@ fn a_run_is_answered_from_another_terminal_while_it_works() {
         .exits(2)
         .stderr_has("the question has changed since abc");
     project.run(&["answer", "last", "q", "yes"]).exits(0).stderr_has("answered");
-    assert_eq!(open.up.line(), "then", "what needs the answer goes on at once");
+    assert_eq!(open.up.line(), "then", "steps that need the answer continue immediately");
     open.project.run(&["answer", "last", "q", "no"]).exits(2).stderr_has("was answered");
     write_line(&open.project.path("go"), "x");
     let (project, code) = open.end();
@@ -375,7 +375,7 @@ fn replan_finds_the_answers_of_items_in_another_order() {
     project.run(&["answer", "last", "same[2]/q", "3"]).exits(0).stdout_has("all: [\"N\",\"Y\",\"X\"]");
 }
 
-/// A run of which some steps wait, killed after each of its facts in turn.
+/// A run with waiting steps, killed after each of its facts in turn.
 #[test]
 fn a_run_that_waits_survives_a_kill_after_any_fact() {
     let text = r#"

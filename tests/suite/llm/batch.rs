@@ -306,7 +306,8 @@ async fn an_attempt_finds_the_batch_that_the_one_before_could_not_note() {
             () = release => unreachable!(),
         };
         assert_eq!((&output.value["text"], bureau.counts().made), (&json!("to: hi"), 1), "{model}");
-        let waited = attempt.step.said().0.contains("anthropic does not reveal the owner of batch msgbatch_1");
+        let waited =
+            attempt.step.said().0.contains("anthropic does not reveal the owner of batch msgbatch_1");
         assert_eq!(waited, model.starts_with("claude"), "{}", attempt.step.said().0);
     }
 }

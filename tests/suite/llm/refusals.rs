@@ -307,10 +307,7 @@ async fn a_refusal_names_its_cause() {
         match hint {
             Some(hint) => assert!(told.contains(hint), "{body}: {told}"),
             None => {
-                assert!(
-                    !told.contains("did you mean") && !told.contains("has no model"),
-                    "{body}: {told}"
-                );
+                assert!(!told.contains("did you mean") && !told.contains("has no model"), "{body}: {told}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Rows, bodies and schemas in files beside a scenario.
+//! Rows, bodies and schemas in files next to a scenario.
 #![expect(clippy::disallowed_methods, reason = "tests remove files")]
 
 use serde_json::Value;
@@ -64,7 +64,7 @@ fn run(project: &Project, site: &Site, scenarios: &str) -> Ran {
 #[test]
 fn rows_bodies_and_schemas_come_from_files() {
     let (project, site) = project();
-    // A placeholder in a file is sent as it stands there, so that `$.text` has no size in it.
+    // Placeholders in a file are not replaced, so `$.text` still contains one.
     let report = run(&project, &site, "cases").exits(4).json();
     let all = report["scenarios"].as_array().unwrap();
     let ids: Vec<&Value> = all.iter().map(|scenario| &scenario["id"]).collect();
@@ -76,14 +76,17 @@ fn rows_bodies_and_schemas_come_from_files() {
         assert_eq!(steps[0]["description"], format!("{name} is taken"));
         let sent = steps[0]["sent"].as_str().unwrap();
         assert!(sent.starts_with(&format!("POST /{name}")), "{sent}");
-        assert!(steps[1]["sent"].as_str().unwrap().starts_with("POST /1.10"), "as it is written: {scenario}");
+        assert!(
+            steps[1]["sent"].as_str().unwrap().starts_with("POST /1.10"),
+            "the number keeps its text: {scenario}"
+        );
         let failures = steps[0]["failures"].as_array().unwrap();
         assert_eq!(failures.len(), 1, "path and schema hold: {failures:?}");
     }
     project.write("cases/data/order.json", "{\"size\": \"1.10 07\"}");
     run(&project, &site, "cases").exits(0);
     run(&project, &site, "cases/orders.yaml").exits(0);
-    // A scenario is none the less one because another names it.
+    // A file that another scenario refers to is still a scenario.
     project.write("cases/data/other.yaml", "id: other\nsteps: [{ request: { method: GTE, path: / } }]\n");
     project
         .write("cases/names.yaml", &ORDERS.replace("more.yaml", "other.yaml").replace("orders\n", "names\n"));
@@ -107,15 +110,19 @@ fn a_misspelt_scenario_is_not_passed_over_because_another_names_it() {
         "cases/data/order.yaml:2:1: warning[W0706]: this file looks like a scenario, but `steps` is missing";
     let lint = || project.run(&["lint", "cases"]);
     let data = lint();
-    assert!(!data.stdout.contains("--> cases/data/"), "what others name is data: {}", data.stdout);
+    assert!(
+        !data.stdout.contains("--> cases/data/"),
+        "files that scenarios refer to are data: {}",
+        data.stdout
+    );
     project.write("cases/data/order.yaml", "id: other\nstep: [{ request: { method: GET, path: / } }]\n");
     lint().stdout_has("W0706").stdout_has("data/order.yaml:2:1").stdout_has("did you mean `steps`?");
     project.write("p.toml", "atoll = 1\n[steps.cases]\nscenario_load = { dir = \"cases\" }\n[outputs]\nsaid = \"steps.cases.output.warnings\"\n");
     project.run(&["run", "p.toml"]).stdout_has(note);
-    // Data that happens to have an id is data.
+    // A data file with an id is still data.
     project.write("cases/data/order.yaml", "id: 7\nstep: 3\nitems: [{ name: a }]\n");
     assert!(!lint().stdout.contains("W0706"));
-    // A file that no other names is an error, even if it names itself.
+    // A file that no other file refers to is an error, even if it refers to itself.
     let own = "id: own\nfor_each: { file: own.yaml }\nstep: [{ request: { method: GET, path: / } }]\n";
     project.write("cases/own.yaml", own);
     lint().exits(3).stdout_has("cases/own.yaml:3:1").stdout_has("did you mean `steps`?");

@@ -1,4 +1,4 @@
-//! Commands beside a target: they run in a sandbox on a copy of a directory of the user's.
+//! Commands with `--target`: they run in a sandbox, on a copy of a directory of the user.
 #![expect(clippy::disallowed_methods, reason = "a test makes a Python environment")]
 
 use super::{PAGES, served};
@@ -131,7 +131,7 @@ fn a_directory_with_a_python_environment_is_copied_with_its_links() {
     symlink(project.path("tools-beside/note.txt"), project.path("tools/beside")).unwrap();
     let report = run(&project, &site.url, &["--service-dir", "tools", "--only", "venv"]).exits(0).json();
     assert_eq!(report["totals"]["steps"]["passed"], 4, "{report:#}");
-    // What no copy can hold is refused by name.
+    // Files that cannot be copied are refused, and the message names them.
     nix::unistd::mkfifo(&project.path("tools/pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
     run(&project, &site.url, &["--service-dir", "tools", "--only", "venv"])
         .exits(1)
@@ -213,12 +213,13 @@ fn the_directory_is_for_a_target_and_must_be_there() {
     let code = ["validate", "--scenarios", "cases", "--code", "tools", "--service-dir", "tools"];
     project.run(&code).exits(3).stderr_has("`service_dir` is for `target`");
     run(&project, &site.url, &["--service-dir", "nothing"]).exits(3);
-    // Scenarios without commands need no sandbox, and no directory.
+    // Scenarios without commands need neither a sandbox nor a directory.
     let report = run(&project, &site.url, &["--only", "plain"]).exits(0).json();
     assert_eq!(report["totals"]["scenarios"]["total"], 1, "{report}");
 }
 
-/// What the base image would have and this machine has not: no program that is tried here is installed on any of them.
+/// Programs that the base image has and this machine lacks. None of the programs in this test is installed
+/// on usual machines.
 #[test]
 fn a_missing_interpreter_of_the_machine_is_no_score() {
     if !there("process", "a_missing_interpreter_of_the_machine_is_no_score") {
@@ -266,7 +267,7 @@ fn a_missing_interpreter_of_the_machine_is_no_score() {
     let ran = tui.run(&words).exits(1);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("`example.org/base` has the program `mix`"), "{told}");
-    // What no image of this kind has is the program's own mistake.
+    // If the image does not have the program either, the failure counts as one of the program under test.
     run("debian:12", plain, "mix test").exits(4);
     run("elixir:1.17", plain, "mixx test").exits(4);
 }

@@ -1,11 +1,11 @@
-//! Programs that come up and end while scenarios are run: what was seen counts, and each step says what it met.
+//! Programs that end while scenarios run: observations count, and each step reports what happened.
 
 use serde_json::Value;
 
 use crate::binary::Project;
 use crate::recorded::{has_image, there};
 
-/// Answers, stops when it is asked to, and crashes.
+/// Answers requests, stops on request, and crashes on request.
 const MORTAL: &str = "import http.server, os, threading
 def gone():
     print('there is no database', flush=True)
@@ -73,7 +73,7 @@ fn is_reported(runtime: &str) {
     let scores = ["before", "crash", "after", "stops", "setup", "inside"].map(score);
     assert_eq!(scores, ["100", "33", "0", "100", "0", "0"], "{report:#}");
     for scenario in report["scenarios"].as_array().unwrap() {
-        assert!(scenario["fault"].is_null() && scenario["trouble"].is_null(), "it came up: {scenario:#}");
+        assert!(scenario["fault"].is_null() && scenario["trouble"].is_null(), "it started: {scenario:#}");
     }
     let (during, before) = (
         "during this step, the program ended with exit code 3",
@@ -121,8 +121,11 @@ fn a_program_that_ends_by_itself_has_its_log_at_the_first_step() {
     let run = ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge"];
     let report = project.run(&[run.as_slice(), &["--format", "json"]].concat()).exits(4).json();
     let a = scenario(&report, "a");
-    assert!(a["fault"].is_null(), "it came up: {a:#}");
+    assert!(a["fault"].is_null(), "it started: {a:#}");
     assert!(errors(a).iter().all(|error| error.contains("the program ended with exit code 4")), "{a:#}");
     assert!(a["steps"][0]["log"].as_str().unwrap().contains("there is no database"), "{a:#}");
-    assert!(!a["steps"][1]["log"].as_str().unwrap().contains("there is no database"), "said once: {a:#}");
+    assert!(
+        !a["steps"][1]["log"].as_str().unwrap().contains("there is no database"),
+        "the log is shown once: {a:#}"
+    );
 }

@@ -1,4 +1,4 @@
-//! What shows how steps failed, as files: `--evidence DIR`.
+//! Evidence of failed steps as files: `--evidence DIR`.
 #![expect(clippy::disallowed_methods, reason = "looks at the files that were written")]
 
 use std::fs;
@@ -21,7 +21,7 @@ fn run(project: &Project, site: &Site, more: &[&str]) -> Ran {
     project.run(&[own.as_slice(), more].concat())
 }
 
-/// The files below `dir`, sorted, as paths from there.
+/// The files in `dir` and its subdirectories, as sorted relative paths.
 fn files(project: &Project, dir: &str) -> Vec<String> {
     let mut found = Vec::new();
     for folder in fs::read_dir(project.path(dir)).unwrap() {
@@ -49,13 +49,13 @@ fn bodies_of_failed_steps_are_written_and_linked() {
         ["001-broken/setup-1-body.txt", "002-page/step-3-body.json", "002-page/step-4-body.txt"],
         "{report:#}"
     );
-    assert_eq!(project.read("out/deep/002-page/step-3-body.json"), PAGES[1].1, "as it came");
+    assert_eq!(project.read("out/deep/002-page/step-3-body.json"), PAGES[1].1, "the received bytes");
     let page = &report["scenarios"][1]["steps"];
     assert_eq!(page[2]["attachments"], serde_json::json!(["out/deep/002-page/step-3-body.json"]));
     assert!(page[0].get("attachments").is_none() && page[2].get("evidence").is_none(), "{page}");
     assert_eq!(report["scenarios"][0]["broken"]["attachments"].as_array().unwrap().len(), 1);
 
-    // From the record, in the other formats, and into a directory whose links are not followed.
+    // From the recorded run, in other formats, and into a directory whose links are not followed.
     drop(site);
     fs::create_dir_all(project.path("again")).unwrap();
     std::os::unix::fs::symlink(project.path("out"), project.path("again/002-page")).unwrap();
@@ -65,7 +65,7 @@ fn bodies_of_failed_steps_are_written_and_linked() {
         .exits(4)
         .stdout_has("<system-out>[[ATTACHMENT|other/002-page/step-3-body.json]]</system-out>");
     again(&["--evidence", "other"]).exits(4).stdout_has("│ other/001-broken/setup-1-body.txt");
-    // Without the option nothing is written, and nothing is said of it.
+    // Without the option, no evidence is written or mentioned.
     let report = again(&["--format", "json"]).exits(4).json();
     assert!(!report.to_string().contains("\"evidence\""), "{report}");
 }
@@ -82,7 +82,7 @@ async fn a_failed_step_of_a_page_has_its_screenshot() {
         attachments.iter().filter(|path| path.as_str().unwrap().ends_with("-screenshot.png")).collect();
     assert_eq!(pictures.len(), 1, "{attachments:?}");
     let path = pictures[0].as_str().unwrap();
-    assert!(path.starts_with("out/001-..-picture/"), "below the directory: {path}");
+    assert!(path.starts_with("out/001-..-picture/"), "inside the directory: {path}");
     assert!(fs::read(project.path(path)).unwrap().starts_with(b"\x89PNG"));
 }
 
@@ -111,7 +111,7 @@ print('port', server.server_address[1])
 server.serve_forever()
 ";
 
-/// All files below `dir`, as bytes.
+/// All files in `dir` and its subdirectories, as bytes.
 fn contents(dir: &std::path::Path, all: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -151,5 +151,5 @@ fn no_encoding_hides_a_secret_in_evidence() {
         }
     }
     let latin = fs::read(project.path("out/001-a/step-1-body.txt")).unwrap();
-    assert_eq!(latin, b"caf\xE9 ***", "the rest is as it came");
+    assert_eq!(latin, b"caf\xE9 ***", "the rest is unchanged");
 }

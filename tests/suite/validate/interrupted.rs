@@ -1,4 +1,5 @@
-//! Ctrl-C while scenarios run: those that have finished are reported with their results, the others as skipped.
+//! Ctrl-C while scenarios run: those that have finished are reported with their results, the others as
+//! skipped.
 
 use std::io::{BufReader, Read as _};
 
@@ -10,7 +11,7 @@ use crate::binary::Project;
 use crate::fifo::Group;
 use crate::recorded::there;
 
-/// Answers everything but `/wait` at once, and that after a minute.
+/// Answers `/wait` after a minute, and everything else immediately.
 const SLOW: &str = "import http.server, os, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *words): pass
@@ -84,7 +85,7 @@ fn is_reported(project: &Project) {
     let junit = project.read("report.xml");
     assert_eq!(junit.matches("<failure").count(), 1, "{junit}");
     assert!(junit.contains("not run: the run ended before it was finished"), "{junit}");
-    // Told again, from the journal alone.
+    // The same report, from the journal only.
     let again = project.run(&["validate", "--of", "last", "--format", "json"]).exits(8).json();
     assert_eq!(again["scenarios"], report["scenarios"]);
 }

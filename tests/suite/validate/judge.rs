@@ -1,4 +1,4 @@
-//! What a judge is asked and what becomes of its answers, over the wire of a provider.
+//! Requests to a judge and the use of its answers, over the HTTP API of a provider.
 #![expect(clippy::disallowed_methods, reason = "a model server of the test's own")]
 
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use crate::llm::server::openai;
 
 type Judge = fn(&Value, usize) -> String;
 
-/// A server that speaks chat completions.
+/// A server with the chat completions API.
 #[derive(Clone)]
 struct Model {
     judge: Judge,
@@ -45,12 +45,12 @@ fn verdict(score: &Value) -> Value {
         "reason": format!("worth {score}"), "failures": [], "category": "none"})
 }
 
-/// What the model was shown.
+/// The prompt that the model received.
 fn prompt(request: &Value) -> String {
     request["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned()
 }
 
-/// `atoll validate` in a project that is served, with a judge that answers so.
+/// Runs `atoll validate` in a served project, with a judge that answers with `judge`.
 async fn judged(
     files: &[(&str, &str)],
     judge: Judge,
@@ -153,7 +153,7 @@ async fn odd_numbers_count_and_what_is_no_json_is_mended() {
         .map(|scenario| scenario["steps"][1]["score"].as_f64().unwrap())
         .collect();
     assert_eq!(scores, [0.0, 100.0, 92.5], "{report}");
-    assert_eq!(seen.len(), 4, "one answer was asked for again");
+    assert_eq!(seen.len(), 4, "one request was repeated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +179,8 @@ async fn an_unavailable_judge_leaves_steps_unjudged() {
         assert!(!step["reasoning"].as_str().unwrap().is_empty(), "{report}");
         assert_eq!(report["unjudged"], 1);
     }
-    // What is certain without a judge is not left open: with half of it failed, 80 is out of reach.
+    // If the result is certain without a judge, it is decided: with half of the steps failed, a score of 80
+    // is impossible.
     let (project, site) = place;
     project.write("cases/greeting.yaml", &GREETING.replace("status: 200", "status: 500"));
     let lost = tokio::task::spawn_blocking(move || {
@@ -200,7 +201,7 @@ async fn no_judge_is_needed_where_nothing_is_open() {
     .await;
     ran.into_iter().next().unwrap().exits(0);
     assert!(seen.is_empty());
-    // The model that is meant by default has no key here.
+    // The default model has no key in this test.
     let (project, site) = place;
     project.run(&["validate", "--scenarios", "cases", "--target", &site.url]).exits(0);
     project.write("cases/greeting.yaml", GREETING);
@@ -227,7 +228,7 @@ async fn the_median_of_samples_counts_and_their_spread_is_told() {
     assert_eq!((&step["score"], &step["spread"]), (&85.into(), &65.into()), "{step}");
     assert_eq!((&step["scores"], &step["reasoning"]), (&json!([30, 85, 95]), &"worth \"85\"".into()));
     ran.next().unwrap().exits(0).stdout_has("worth \"85\" (spread 65)");
-    assert_eq!(seen.len(), 3, "the second run finds all three on record");
+    assert_eq!(seen.len(), 3, "the second run reuses all three recorded answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,8 +242,8 @@ async fn the_same_behaviour_is_judged_once() {
         assert_eq!(report["scenarios"][0]["steps"][1]["score"], 91, "{report}");
         assert_eq!(report["scenarios"][1]["steps"][1]["score"], 91, "{report}");
     }
-    assert_eq!(seen.len(), 1, "neither another scenario nor another run asks again");
-    // Other behaviour is another question: nobody is there to answer it.
+    assert_eq!(seen.len(), 1, "another scenario and another run reuse the answer");
+    // Other behaviour needs a new request, and the server is gone.
     let (project, site) = place;
     project.write("site/index.html", "go away\n");
     let url = site.url.clone();
@@ -284,7 +285,7 @@ async fn a_scenario_is_judged_in_one_call_with_its_criteria() {
 #[tokio::test(flavor = "multi_thread")]
 async fn judges_are_measured_on_cases_whose_verdict_is_known() {
     let model = Model {
-        // Believes whatever it reads, and fails what it does not understand.
+        // Believes everything that it reads, and fails what it does not understand.
         judge: |request, _| {
             verdict(&json!(if prompt(request).contains("HTTP 2") { 100 } else { 0 })).to_string()
         },
@@ -324,7 +325,7 @@ async fn judges_are_measured_on_cases_whose_verdict_is_known() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_case_that_is_not_answered_does_not_keep_others_from_being_measured() {
     let model = Model {
-        // Has nothing to say about one of them.
+        // Gives no verdict about one of them.
         judge: |request, _| {
             if prompt(request).contains("FORGETFUL") {
                 "Let me think about that.".to_owned()
@@ -371,8 +372,8 @@ async fn a_case_that_is_not_answered_does_not_keep_others_from_being_measured() 
         assert_eq!(figures["agreement"], 1.0, "{figures}");
     }
     let seen = model.seen();
-    assert_eq!((asked(&seen, "Ask a"), asked(&seen, "Ask c")), (1, 1), "what is answered is not asked again");
-    assert_eq!(asked(&seen, "Ask b"), 6, "what is no verdict is asked for again, twice at most");
+    assert_eq!((asked(&seen, "Ask a"), asked(&seen, "Ask c")), (1, 1), "answered cases are not asked again");
+    assert_eq!(asked(&seen, "Ask b"), 6, "an answer without a verdict is requested again, at most twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,7 +383,7 @@ async fn a_tape_of_verdicts_fits_again() {
         judged(&[("cases/greeting.yaml", GREETING)], |_, _| verdict(&json!(90)).to_string(), &runs).await;
     ran.into_iter().next().unwrap().exits(0);
     assert_eq!(seen.len(), 1);
-    // The server is gone, and nothing of the first run is known here.
+    // The server is gone, and this project has no record of the first run.
     let (project, site) = place;
     let run = ["validate", "--scenarios", "cases", "--judge-model", "local/m", "--target", &site.url];
     let replay = ["--replay", "tape.jsonl", "--data-dir", "elsewhere", "--format", "json"];

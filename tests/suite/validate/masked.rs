@@ -1,4 +1,4 @@
-//! Secrets that commands and programs in a terminal show in other ways than as they are.
+//! Secrets that commands and programs in a terminal show in another form.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use crate::recorded::there;
 
 const TOKEN: &str = "tok-Zq9#vB7!mX2kLr";
 
-/// Shows the secret in a terminal, as its argument says; it is not written in one piece here.
+/// Shows the secret in a terminal, in the way that its argument names. The source does not contain the
+/// secret in one piece.
 const SCREENS: &str = "import sys, time
 S = 'tok-Zq9' + '#vB7!' + 'mX2kLr'
 way = sys.argv[1]
@@ -25,7 +26,7 @@ sys.stdout.flush()
 time.sleep(20)
 ";
 
-/// The parts of the secret that no report may have.
+/// Parts of the secret that no report may contain.
 const PARTS: [&str; 8] = ["tok-", "Zq9", "-Zq", "9#v", "vB7", "7!m", "mX2", "2kLr"];
 
 fn project() -> (Project, Site) {

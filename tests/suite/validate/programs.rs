@@ -24,7 +24,7 @@ fn a_delivered_command_is_validated_from_its_code() {
     let report = project.run(&[&run, ["--format", "json"].as_slice()].concat()).exits(0).json();
     assert_eq!((&report["aggregate_score"], &report["target"]), (&100.0.into(), &"out".into()), "{report}");
 
-    // The same code with a mistake: the evidence of the command is in the text.
+    // The same code with a bug: the text report shows the output of the command.
     let code = project.read("out/roman.py").replace("IV", "IIII");
     project.write("out/roman.py", &code);
     let broken = project.run(&[&run, ["--threshold", "100", "-q"].as_slice()].concat()).exits(4);
@@ -170,7 +170,7 @@ steps:
     assert: { status: NOT_FOUND }
 ";
 
-/// Puts the library into the code: a sandbox sees no packages but the system's.
+/// Adds the library to the code, because a sandbox sees only packages of the system.
 fn with_grpc(project: &Project, test: &str) -> bool {
     let Some(python) = python(test) else { return false };
     let say = "import sys, sysconfig; print(sys.version_info[:2], sysconfig.get_paths()['purelib'])";
@@ -211,7 +211,7 @@ fn a_program_that_takes_grpc_calls_is_validated_from_its_code() {
     let run =
         ["validate", "--scenarios", "cases", "--code", "code", "--runtime", "process", "--no-judge", "-q"];
     project.run(&run).exits(0).stdout_has("✓ checked");
-    // On a port of its own beside the program's.
+    // On a separate port, in addition to the main one.
     project.write("code/main.py", &HEALTH.replace("{os.environ[\"PORT\"]}", "50051"));
     project.run(&[run.as_slice(), &["--grpc-port", "50051"]].concat()).exits(0).stdout_has("✓ checked");
     let wrong = project.run(&[run.as_slice(), &["--boot", "500ms"]].concat()).exits(4);

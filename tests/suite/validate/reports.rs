@@ -1,4 +1,4 @@
-//! What is decided without a model, and how it is told.
+//! Decisions without a model, and their reports.
 #![expect(clippy::disallowed_methods, reason = "tests start the program under test")]
 
 use super::{GREETING, PAGE, PAGES, lasting, served};
@@ -50,13 +50,13 @@ fn what_nobody_judged_is_never_passed() {
         let target = ["validate", "--scenarios", "cases", "--no-judge", "--format", "json", "--target"];
         project.run(&[&target, [site.url.as_str()].as_slice(), more].concat())
     };
-    // Everything that is decided holds, and the rest is said to be open.
+    // All decided steps passed, and the rest is reported as undecided.
     let report = run(&["--only", "greet*"]).exits(0).json();
     assert_eq!((&report["unjudged"], &report["aggregate_score"]), (&1.into(), &100.0.into()));
     assert!(report["scenarios"][0]["passed"].is_null(), "{report}");
     assert!(report["scenarios"][0]["steps"][1]["score"].is_null(), "{report}");
     assert_eq!(report["scenarios"].as_array().unwrap().len(), 1);
-    // Where nothing at all is decided, nothing is satisfied.
+    // If nothing is decided, the result is not satisfied.
     project.write(
         "cases/vague.yaml",
         &GREETING.replace("assert: { status: 200 }", "expect: A page").replace("id: greeting", "id: vague"),
@@ -103,7 +103,7 @@ fn a_single_file_is_enough() {
         .exits(3)
         .stdout_has("cannot read `cases/nothing.yaml` for `scenarios`: No such file");
     let again = project.run(&["validate", "--of", "last", "--format", "json"]).json();
-    assert_eq!(again["scenarios"], report["scenarios"], "the report is that of the run");
+    assert_eq!(again["scenarios"], report["scenarios"], "the report is the same as after the run");
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn commands_need_a_program_that_atoll_starts() {
     run(&["--only", "page"]).exits(4).stdout_has("page");
 }
 
-/// What a command prints in a shell.
-#[expect(clippy::disallowed_methods, reason = "a person's shell")]
+/// Output of a command in a shell.
+#[expect(clippy::disallowed_methods, reason = "runs a command in a shell as a user does")]
 fn pasted(command: &str) -> String {
     let output = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -174,7 +174,7 @@ fn what_cannot_be_validated_begins_no_run() {
     project.run(&["validate", "--target", &site.url]).exits(3).stderr_has("needs the input `scenarios`");
     project.run(&["validate", "--scenarois", "cases"]).exits(2).stderr_has("--scenarios");
     project.run(&["validate", "--help"]).exits(0).stdout_has("--grpc-target").stdout_has("--format <FORMAT>");
-    assert!(!project.path(".atoll/atoll.db").exists(), "what cannot begin leaves nothing");
+    assert!(!project.path(".atoll/atoll.db").exists(), "a run that cannot start leaves no files");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_grpc_target_that_is_not_there_says_nothing_about_the_program() {
     run("calls", "http://127.0.0.1:1", &["--format", "json"])
         .exits(10)
         .stdout_has("\"unreachable\": \"gRPC at");
-    // Scenarios without such calls have no need of it.
+    // Scenarios without gRPC calls do not need the gRPC target.
     run("cases", "http://127.0.0.1:1", &[]).exits(4);
     for nonsense in ["nonsense", "ftp://127.0.0.1:1", "http://", "http:///x", ""] {
         run("calls", nonsense, &[]).exits(3).stderr_has("`grpc_target`");
@@ -267,7 +267,7 @@ fn options_without_effect_are_refused() {
     assert!(help.contains("--ca-cert <FILE>") && help.contains("--client-key <FILE>"), "{help}");
 }
 
-/// The program starts when the validation runs already.
+/// The program starts after the validation.
 #[test]
 fn a_target_is_waited_for() {
     let (project, site) = project();
@@ -325,7 +325,7 @@ steps:
     assert: { status: 418 }
 ";
 
-/// As a test runner: without a judge one failed assertion is a failure, however many hold.
+/// Like a test runner: without a judge, one failed assertion is a failure, even if many others pass.
 #[test]
 fn one_failed_assertion_fails_unless_a_threshold_is_given() {
     let (project, site) = served(&[PAGES.as_slice(), &[("cases/ten.yaml", TEN)]].concat());
@@ -453,7 +453,7 @@ fn a_setup_that_breaks_has_its_exchange_in_every_report() {
     let text = project.run(&[["validate", "--scenarios", "cases"].as_slice(), &target].concat()).exits(4);
     let text = text.stdout_has("✗ setup, step 1  Log in").stdout_has("POST /login").stdout_has("HTTP 501");
     assert!(!text.stdout.contains("not run"), "{}", text.stdout);
-    // A recorded run is told again in any format, and nothing is asked of the program.
+    // A recorded run can be reported in any format, without requests to the program.
     drop(site);
     let again = |format| project.run(&["validate", "--of", "last", "--format", format, "-q"]).exits(4);
     again("junit").stdout_has("<testcase name=\"setup 1. Log in\"").stdout_has("failures=\"5\"");
@@ -463,7 +463,7 @@ fn a_setup_that_breaks_has_its_exchange_in_every_report() {
     assert_eq!(object["scenarios"][0]["steps"][0]["score"], 0, "{object}");
 }
 
-/// What steers a terminal, turns the reading direction, or is not seen at all.
+/// Characters that control a terminal, change the reading direction, or are invisible.
 const HIDDEN: [char; 11] = [
     '\u{1b}',
     '\0',
@@ -501,7 +501,8 @@ steps:
     assert!(!ran.stdout.chars().any(|c| HIDDEN.contains(&c)));
 }
 
-/// Whatever a scenario is called and a program answers: no line of the report is forged, and none is a command to a CI system.
+/// Neither the name of a scenario nor the answer of a program can forge a line of the report or send a
+/// command to a CI system.
 #[test]
 fn no_line_of_the_text_is_anybody_elses() {
     const FORGED: &str = "x\n::error::forged\n  ::warning file=a::forged\n##[error]forged\nforged line";

@@ -1,11 +1,12 @@
-//! A target behind TLS: whom `--ca-cert` and `--insecure` trust, and what `--client-cert` shows.
+//! A target with TLS: what `--ca-cert` and `--insecure` trust, and what `--client-cert` sends.
 
 use super::Site;
 use crate::binary::{Project, Ran};
 use crate::scenario::peers::Peer;
 use crate::scenario::tls::certificates;
 
-/// Takes certificate, key and, if clients have to show a certificate, their authority from its environment.
+/// Reads its certificate and key from the environment, and the authority for client certificates if it
+/// requires them.
 const SERVER: &str = "import base64, hashlib, http.server, os, ssl
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
@@ -52,7 +53,7 @@ struct Secured {
     site: Site,
 }
 
-/// The server with its certificates in `tls`; nothing without openssl.
+/// The server with its certificates in `tls`; `None` without openssl.
 #[expect(clippy::disallowed_methods, reason = "tests make certificates")]
 fn secured(asks: bool, test: &str) -> Option<Secured> {
     let home = certificates(test)?;
@@ -83,7 +84,7 @@ fn a_target_is_trusted_by_its_authority_or_without_a_look() {
     secured.run("nobody", &[]).exits(4).stdout_has("its certificate is not signed by a trusted authority");
     secured.run("nobody", &["--ca-cert", "tls/authority.pem"]).exits(0);
     secured.run("nobody", &["--insecure"]).exits(0);
-    // Another authority is none.
+    // A different authority is not trusted.
     let failed = secured.run("nobody", &["--ca-cert", "tls/own.pem"]).exits(4);
     failed
         .stdout_has("its certificate is not signed by a trusted authority")
@@ -114,7 +115,7 @@ fn files_that_do_not_fit_are_refused() {
     refused(&["--ca-cert", "tls/nothing.pem"], "tls/nothing.pem");
     let code = ["validate", "--scenarios", "cases", "--code", "tls", "--insecure"];
     secured.project.run(&code).exits(3).stderr_has("reached without TLS");
-    // A key that belongs to another certificate says nothing about the program.
+    // A key of another certificate is not a failure of the program.
     let other = ["--insecure", "--client-cert", "tls/client.pem", "--client-key", "tls/own.key"];
     secured
         .run("nobody", &other)

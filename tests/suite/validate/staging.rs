@@ -1,4 +1,4 @@
-//! How scenarios are run: what is started how often, who shares a program, and where it ends.
+//! How scenarios run: how often programs are started, which scenarios share one, and when the run stops.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::Site;
 use crate::binary::{Project, Ran};
 use crate::recorded::there;
 
-/// Says which of its requests this is.
+/// Answers each request with its number.
 const COUNTER: &str = "import http.server, os
 asked = 0
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -19,14 +19,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
 ";
 
-/// Ends at once.
+/// Exits immediately.
 const BROKEN: &str = "import sys
 sys.exit('there is no database')
 ";
 
 const DOCKERFILE: &str = "FROM python:3.12-slim\nCOPY . .\nCMD [\"python3\", \"main.py\"]\n";
 
-/// A scenario of one step that wants to be the request of this number.
+/// A scenario with one step, which passes if its request has this number.
 fn counting(id: &str, head: &str, number: usize) -> String {
     format!(
         "id: {id}\n{head}\nsteps:\n  - request: {{ method: GET, path: /count }}\n    assert: {{ body: {{ equals: number {number} }} }}\n"
@@ -46,7 +46,7 @@ fn validated(project: &Project, more: &[&str]) -> Ran {
 
 const JSON: [&str; 4] = ["--format", "json", "--events", "events.jsonl"];
 
-/// How often a program was held in the run whose events were written.
+/// How many programs the run with the written events started.
 fn held(project: &Project) -> usize {
     let events = project.read("events.jsonl");
     let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -58,7 +58,7 @@ fn scores(report: &Value) -> Vec<(&str, Option<f64>)> {
     all.map(|scenario| (scenario["id"].as_str().unwrap(), scenario["score"].as_f64())).collect()
 }
 
-/// Lets one visitor in at a time.
+/// Fails if two visitors are inside at the same time.
 const BOOTH: &str = "import http.server
 inside = False
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -74,7 +74,7 @@ print('port', server.server_address[1])
 server.serve_forever()
 ";
 
-/// What enters, stays for a while and leaves, as eight scenarios.
+/// Eight scenarios that enter, stay for a while and leave.
 fn visitors() -> Vec<(String, String)> {
     let step =
         |path: &str| format!("  - request: {{ method: GET, path: {path} }}\n    assert: {{ status: 200 }}\n");
@@ -114,7 +114,7 @@ fn scenarios_that_share_a_program_never_run_at_once() {
     let text = project.run(&many).exits(0).stdout;
     let note = "note: 8 are meant to share one (`isolation: shared`): they run one after the other";
     assert!(text.starts_with(note), "{text}");
-    // One that wants its own program runs next to them, and that is told.
+    // A scenario that needs its own program runs concurrently, and the report notes this.
     project.write(
         "cases/own.yaml",
         "id: own\nsteps:\n  - request: { method: GET, path: /stay }\n    assert: { status: 200 }\n",
@@ -149,7 +149,7 @@ fn more_programs_of_two_kinds_than_fit_at_once_are_all_run() {
     let scores =
         [("four", Some(0.0)), ("shared dev http", Some(100.0)), ("three", Some(0.0)), ("two", Some(100.0))];
     assert_eq!(self::scores(&report), scores, "{report:#}");
-    assert_eq!(held(&project), 6, "one of each kind is tried first");
+    assert_eq!(held(&project), 6, "one program of each kind is tried first");
 }
 
 #[test]
@@ -168,13 +168,13 @@ fn a_program_that_does_not_come_up_is_started_once() {
     let report =
         validated(&project, &[JSON.as_slice(), &["--parallel-scenarios", "2"]].concat()).exits(4).json();
     for scenario in report["scenarios"].as_array().unwrap() {
-        // What only calls commands needs no server.
+        // A scenario that only runs commands needs no server.
         let tool = scenario["id"] == "tool";
         assert_eq!(scenario["score"], if tool { 100.0 } else { 0.0 }, "{report}");
         assert_eq!(scenario["fault"]["log"].as_str().is_some_and(|log| log.contains("no database")), !tool);
     }
     assert_eq!(held(&project), 2, "one for all that need a server, one for the command");
-    // Where all fit at once, nothing is gained by trying one first.
+    // If all fit at once, trying one first has no benefit.
     validated(&project, &[JSON.as_slice(), &["--only", "a", "--only", "b"]].concat()).exits(4);
     assert_eq!(held(&project), 2);
 }
@@ -229,7 +229,7 @@ fn a_tier_that_fails_is_the_last_where_that_is_asked_for() {
     let report = validated(&project, &[JSON.as_slice(), &["--fail-fast", "--threshold", "0"]].concat())
         .exits(4)
         .json();
-    assert_eq!(held(&project), 2, "nothing of the later tiers is started");
+    assert_eq!(held(&project), 2, "no program is started for later tiers");
     assert_eq!(
         scores(&report),
         [("easy", Some(100.0)), ("harder", None), ("hardest", None), ("wrong", Some(0.0))]

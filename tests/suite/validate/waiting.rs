@@ -1,4 +1,5 @@
-//! A run that waits for the judge's key: what is decided is told, and it goes on once the key is there.
+//! A run that waits for the key of the judge: decided parts are reported, and the run continues when the
+//! key is set.
 #![expect(clippy::disallowed_methods, reason = "a model server of the test's own")]
 
 use axum::Router;
@@ -41,7 +42,7 @@ fn what_is_decided_without_a_judge_is_told_while_its_key_is_missing() {
         .stdout_has("::warning title=the run waits%3A parts are undecided::")
         .stdout_has("::error title=page");
 
-    // Told again, from the journal alone.
+    // The same report, from the journal only.
     drop(site);
     let again = project
         .run(&["validate", "--of", report["run"].as_str().unwrap(), "--format", "json"])
