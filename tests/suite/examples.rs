@@ -6,6 +6,7 @@ use std::{fs, io};
 
 use crate::binary::Project;
 use crate::docs::follow_in;
+use crate::recorded::there;
 
 /// A project with the files of `examples/NAME`.
 fn copy_of(name: &str) -> io::Result<Project> {
@@ -57,4 +58,11 @@ fn a_text_is_refined_until_the_judge_is_satisfied() {
 #[test]
 fn a_prompt_of_another_pipeline_is_changed() {
     assert!(works("overlay") >= 1);
+}
+
+#[test]
+fn an_agent_fixes_a_program_whose_tests_fail() {
+    if there("process", "fix-test") {
+        assert_eq!(works("fix-test"), 2);
+    }
 }
