@@ -382,7 +382,7 @@ mod tests {
         let error = refused(json!([{"op": "delete", "path": "ap.py"}]));
         assert_eq!(error.hint.unwrap(), "the nearest file is \"app.py\"");
         let error = refused(json!([{"op": "write", "path": "../x", "content": ""}]));
-        assert!(error.reason.contains("outside"), "{error}");
+        assert!(error.reason.contains("`..` is not allowed"), "{error}");
         let error = refused(json!([{"op": "rename", "path": "app.py", "to": "run.sh"}]));
         assert!(error.reason.contains("already"), "{error}");
         let failure = Failure::from(ApplyError::from(error));

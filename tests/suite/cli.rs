@@ -104,7 +104,7 @@ fn a_run_as_json_has_the_documented_keys_and_can_be_shown_again() {
     let many = project.run(&["show", "last", "many", "--format", "json"]).exits(0).json();
     assert_eq!(many["output"], json!([{"square": 0, "after": "hello Ada"}]));
     project.run(&["show", "last", "gret"]).exits(2).stderr_has("did you mean `greet`?");
-    project.run(&["show", "nope"]).exits(2).stderr_has("no run nope");
+    project.run(&["show", "nope"]).exits(2).stderr_has("unknown run nope");
 
     let runs = project.run(&["runs", "--format", "json"]).exits(0).json();
     assert_eq!((&runs["runs"][0]["run"], &runs["runs"][0]["status"]), (&run["run"], &json!("too_few")));

@@ -200,7 +200,7 @@ fn the_ledger_says_who_was_paid_for_what() {
     for words in ["$2.20", "5 calls", "shop/clerk", "ask/say"] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    project.run(&["cost", "nothing"]).exits(2).stderr_has("no run");
+    project.run(&["cost", "nothing"]).exits(2).stderr_has("unknown run");
 }
 
 #[test]

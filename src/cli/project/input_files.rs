@@ -148,6 +148,6 @@ mod tests {
         assert_eq!(files.file("s/z.yaml").unwrap(), ReadFile { name: "z.yaml".into(), text: "1".into() });
         assert!(files.file("bad").unwrap_err().contains("UTF-8"));
         assert!(files.file("missing").unwrap_err().contains("No such file"));
-        assert!(files.dir("bad").unwrap_err().contains("no directory"));
+        assert!(files.dir("bad").unwrap_err().contains("directory"));
     }
 }

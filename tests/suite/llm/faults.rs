@@ -53,8 +53,8 @@ async fn every_fault_has_its_class_and_says_what_to_do() {
             Some("did you mean `gpt-4.1-mini`?"),
         ),
         ("claude-haiku-4-5", plain(400, long), Class::Permanent, "too long", Some("too long")),
-        ("gpt-5", plain(200, "<html>"), Class::Transient, "no JSON", None),
-        ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "no JSON", None),
+        ("gpt-5", plain(200, "<html>"), Class::Transient, "not JSON", None),
+        ("gpt-5", Act::Stream("data: {\"choices\": [}\n\n".to_owned()), Class::Transient, "not JSON", None),
         ("gpt-5", Act::Stream(String::new()), Class::Transient, "was interrupted", None),
     ])
     .await;
