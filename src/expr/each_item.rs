@@ -43,8 +43,18 @@ impl Lowering<'_> {
     }
 }
 
+/// How many levels of nesting a comprehension counts as, because it needs more of the stack than other expressions.
+const LEVELS: u32 = 4;
+
 impl Machine<'_> {
     pub(super) fn each(&mut self, each: &Each) -> Evaluated {
+        self.nesting += LEVELS;
+        let made = self.made(each)?;
+        self.nesting -= LEVELS;
+        Ok(made)
+    }
+
+    fn made(&mut self, each: &Each) -> Evaluated {
         let over = self.eval(&each.over)?;
         let items = items(&over, each.names.len()).map_err(at(&each.over))?;
         let mut made = Making::default();

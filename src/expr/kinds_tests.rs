@@ -1,5 +1,6 @@
 //! What is inferred is held against what evaluation says, for every filter, operator and test and for values of every kind.
 
+use super::fault::FaultKind;
 use super::filters::filters;
 use super::tests_table::TESTS;
 use super::{Data, Expr, Functions, Names, Scope, Shape, Step};
@@ -43,7 +44,9 @@ fn looked_at(source: &str, values: &Value) -> Option<(Vec<String>, Result<(), St
     let entries = values.as_object().into_iter().flatten();
     let scope = entries.fold(Scope::new(), |scope, (name, value)| scope.with(name, Data::from_value(value)));
     let evaluated = expr.eval(&scope).map(drop).map_err(|error| error.message);
-    Some((faults.into_iter().map(|fault| fault.message).collect(), evaluated))
+    // A condition that never changes is a warning.
+    let mistakes = faults.into_iter().filter(|fault| fault.kind != FaultKind::Constant);
+    Some((mistakes.map(|fault| fault.message).collect(), evaluated))
 }
 
 /// All expressions that apply a filter, a test or an operator to these values.
