@@ -8,7 +8,7 @@
 //! stopped or interrupted.
 //!
 //! ```
-//! use atoll::{Atoll, Event, Standing};
+//! use atoll::{Atoll, Event, RunStatus};
 //! use serde_json::json;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,7 +33,7 @@
 //!     }
 //! }
 //! let outcome = run.outcome().await?;
-//! assert!(matches!(outcome.standing, Standing::Finished { code: 0, .. }));
+//! assert!(matches!(outcome.status, RunStatus::Finished { code: 0, .. }));
 //! assert_eq!(outcome.outputs["water"], "3 cups of water");
 //! assert_eq!(succeeded, ["boil"]);
 //! # Ok(())

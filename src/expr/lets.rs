@@ -285,7 +285,10 @@ mod tests {
         let message = eval("let.more", &scope).unwrap_err();
         assert_eq!(message, "`1 // n`: unable to calculate 1 // 0 (in `let.wrong`)");
         let nested = lets(&[("x", "{'y': 1}"), ("z", "let.x['q']")]).within(&Scope::new());
-        assert_eq!(eval("let.z", &nested).unwrap_err(), "`let.x['q']`: `let.x.q` is not there; it has: y (in `let.z`)");
+        assert_eq!(
+            eval("let.z", &nested).unwrap_err(),
+            "`let.x['q']`: `let.x.q` is not there; it has: y (in `let.z`)"
+        );
     }
 
     #[test]

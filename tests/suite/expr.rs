@@ -235,8 +235,8 @@ fn text_numbers_and_conditions_are_not_mixed() {
             assert!(fails(text).contains(wanted), "{text}: {}", fails(text));
         }
     }
-    let error = Expr::parse("inputs.name", &Functions::empty()).unwrap().eval_bool(&scope()).unwrap_err();
-    assert!(error.message.contains("this is text"), "{error}");
+    // Any value may be a condition: a text that is not empty is true.
+    assert!(Expr::parse("inputs.name", &Functions::empty()).unwrap().eval_bool(&scope()).unwrap());
     assert!(Expr::parse("inputs.n > 1", &Functions::empty()).unwrap().eval_bool(&scope()).unwrap());
 }
 
