@@ -180,7 +180,6 @@ fn announced(
         .body(reqwest::Body::wrap_stream(stream)))
 }
 
-/// `call` with the key in the header of the wire format.
 pub(super) fn keyed(
     call: reqwest::RequestBuilder,
     dialect: &dyn WireFormat,
@@ -335,7 +334,6 @@ async fn stream(
 fn said_beside(dialect: &dyn WireFormat, body: &str, request: &ModelRequest, model: &Model) -> Meter {
     let mut draft = PartialResponse::of(request);
     if let Ok(parsed) = parse(body.trim()) {
-        // The error itself is read elsewhere.
         dialect.whole(&mut draft, &parsed.value).ok();
     }
     if draft.figures == Figures::default() { Meter::new() } else { dialect::paid(&draft, request, model) }
@@ -371,7 +369,6 @@ async fn drain<B: AsRef<[u8]>>(
 /// An answer whose events are being received.
 struct Incoming {
     draft: PartialResponse,
-    /// Whether an event was received.
     begun: bool,
     pieces: surrogates::SurrogateJoiner,
 }
@@ -415,12 +412,10 @@ impl Incoming {
 
     /// `failure` with the cost of its answer: the received part was paid for.
     fn paid(&mut self, failure: Failure, request: &ModelRequest, line: &TransportContext<'_>) -> Failure {
-        // The answer is incomplete, whatever was received after the failure.
         self.draft.stop = None;
         failure.spent(dialect::paid(&self.draft, request, line.model))
     }
 
-    /// Processes an event.
     fn take(
         &mut self,
         dialect: &dyn WireFormat,
